@@ -1,0 +1,1 @@
+//! otelmesh against real parts.

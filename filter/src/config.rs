@@ -1,0 +1,354 @@
+//! pluginConfig, the one typed definition that the filter and the CLI share.
+//!
+//! In: the JSON text that Envoy hands over (a WasmPlugin's `pluginConfig`), or none. Out: a [`Config`] in which every
+//! value is within its bounds. Refuses, with a sentence for the operator, what is not JSON, an unknown key, or a value
+//! out of bounds; the caller then switches the filter off rather than refusing traffic.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Where a collector stands that the chart installs with its defaults.
+pub const DEFAULT_CLUSTER: &str = "outbound|4318||otel-collector.otelmesh.svc.cluster.local";
+/// OTLP/HTTP default paths (OTLP specification, "OTLP/HTTP Request").
+pub const DEFAULT_TRACES_PATH: &str = "/v1/traces";
+/// See [`DEFAULT_TRACES_PATH`].
+pub const DEFAULT_LOGS_PATH: &str = "/v1/logs";
+/// `OTEL_EXPORTER_OTLP_TIMEOUT` of the OpenTelemetry specification.
+pub const DEFAULT_TIMEOUT: Millis = Millis(10_000);
+/// Shorter than Istio's five seconds of drain, so that a stopping proxy still sends what it holds.
+pub const DEFAULT_SCHEDULE_DELAY: Millis = Millis(1_000);
+/// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` of the OpenTelemetry specification.
+pub const DEFAULT_MAX_EXPORT_BATCH_SIZE: u32 = 512;
+/// About 512 spans of the usual size; far below the 64 MiB that an OTLP receiver must take.
+pub const DEFAULT_MAX_EXPORT_BATCH_BYTES: u32 = 256 * 1024;
+/// Some seconds of a busy worker's telemetry, small next to a sidecar's 50 MiB.
+pub const DEFAULT_MAX_QUEUE_BYTES: u32 = 2 * 1024 * 1024;
+/// One call that waits must not stop the other signal; more would only pile up on a slow collector.
+pub const DEFAULT_MAX_IN_FLIGHT: u32 = 2;
+/// `parentbased_always_on`, the sampler that OpenTelemetry SDKs start with.
+pub const DEFAULT_RATIO: f64 = 1.0;
+
+/// Longest accepted name, path or attribute value in the configuration, in bytes.
+pub const MAX_TEXT: usize = 1024;
+/// Most resource attributes that may be set by hand.
+pub const MAX_RESOURCE_ATTRIBUTES: usize = 64;
+/// Longest captured header value or attribute, in bytes; the rest is cut at a character boundary.
+pub const MAX_VALUE_BYTES: usize = 2048;
+/// Most exchanges a worker remembers at once; those beyond it pass untouched and are counted.
+pub const MAX_LIVE_EXCHANGES: usize = 65_536;
+/// Longest wait between two export attempts.
+pub const MAX_BACKOFF: Millis = Millis(30_000);
+/// First wait after a failed export; doubles up to [`MAX_BACKOFF`].
+pub const MIN_BACKOFF: Millis = Millis(1_000);
+
+/// The whole pluginConfig. Every key may be left out.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// Where telemetry goes.
+    pub exporter: Exporter,
+    /// How records are gathered before they leave, for each worker thread of Envoy.
+    pub batch: Batch,
+    /// Which trace headers are read and written.
+    pub propagation: Propagation,
+    /// Which new traces are recorded.
+    pub sampling: Sampling,
+    /// Whether spans are SERVER or CLIENT spans.
+    pub direction: Direction,
+    /// Who the telemetry is about.
+    pub resource: Resource,
+    /// Spans.
+    pub traces: Signal,
+    /// Access logs.
+    pub logs: Signal,
+}
+
+/// An OTLP/HTTP protobuf receiver that Envoy knows as a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Exporter {
+    /// Envoy's name of the collector's cluster, in Istio `outbound|4318||SERVICE.NAMESPACE.svc.CLUSTER-DOMAIN`.
+    pub cluster: String,
+    /// The `:authority` of export requests; empty means the host part of `cluster`.
+    pub authority: String,
+    /// Path of trace exports.
+    pub traces_path: String,
+    /// Path of log exports.
+    pub logs_path: String,
+    /// How long one export may take, 100ms to 60s.
+    pub timeout: Millis,
+}
+
+/// Bounds of what waits in memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Batch {
+    /// How long a record waits at most before its batch leaves, 100ms to 60s.
+    pub schedule_delay: Millis,
+    /// Records in one export, 1 to 8192.
+    pub max_export_batch_size: u32,
+    /// Bytes in one export, 4096 to 4194304.
+    pub max_export_batch_bytes: u32,
+    /// Bytes that may wait or be under way, all signals together, up to 67108864; records beyond it are dropped and counted.
+    pub max_queue_bytes: u32,
+    /// Export calls under way at once, 1 to 16.
+    pub max_in_flight: u32,
+}
+
+/// Which trace headers are read and written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Propagation {
+    /// Formats to read, in order: the first that holds a valid context wins.
+    pub extract: Vec<Format>,
+    /// Formats to write. Unset: tracecontext, and the B3 form that the request came with.
+    pub inject: Option<Vec<Format>>,
+}
+
+/// A propagator, by its name in `OTEL_PROPAGATORS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// W3C Trace Context: `traceparent` and `tracestate`.
+    TraceContext,
+    /// B3 in one header: `b3`.
+    B3,
+    /// B3 in several headers: `x-b3-traceid` and its kin.
+    B3Multi,
+}
+
+/// Which new traces are recorded; a trace that comes in keeps its caller's decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Sampling {
+    /// Part of the new traces that is recorded, 0 to 1.
+    pub ratio: f64,
+}
+
+/// Which side of a call the proxy stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// As Envoy's listener says (`xds.listener_direction`); inbound where it says nothing.
+    #[default]
+    Auto,
+    /// SERVER spans.
+    Inbound,
+    /// CLIENT spans.
+    Outbound,
+}
+
+/// Who the telemetry is about.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Resource {
+    /// Attributes that are set by hand; they win over what the proxy knows of itself.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// One kind of telemetry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Signal {
+    /// Whether it is recorded at all.
+    pub enabled: bool,
+}
+
+/// A length of time in milliseconds, written `250ms`, `10s` or `1m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Millis(pub u32);
+
+/// Why a pluginConfig was refused, as a sentence for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+// === impl Config ===
+
+impl Config {
+    /// Reads a pluginConfig; nothing at all, or `null`, means the defaults.
+    ///
+    /// # Errors
+    /// A sentence that names the key and its bounds, or the line and column where the JSON is broken.
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        let text = json.trim_ascii();
+        if text.is_empty() || text == b"null" {
+            return Ok(Self::default());
+        }
+        let config: Self = serde_json::from_slice(text).map_err(|e| ConfigError(e.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks every bound that the types cannot express.
+    ///
+    /// # Errors
+    /// A sentence that names the key and its bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Exporter { cluster, authority, traces_path, logs_path, timeout } = &self.exporter;
+        check(
+            !cluster.is_empty() && is_text(cluster),
+            "exporter.cluster must name an Envoy cluster in printable ASCII",
+        )?;
+        check(is_text(authority), "exporter.authority must be printable ASCII")?;
+        for (key, path) in [("tracesPath", traces_path), ("logsPath", logs_path)] {
+            check(
+                path.starts_with('/') && is_text(path),
+                format_args!("exporter.{key} must be a path that starts with /"),
+            )?;
+        }
+        let delays = Millis(100)..=Millis(60_000);
+        check(delays.contains(timeout), "exporter.timeout must be from 100ms to 60s")?;
+
+        let b = &self.batch;
+        check(delays.contains(&b.schedule_delay), "batch.scheduleDelay must be from 100ms to 60s")?;
+        check((1..=8192).contains(&b.max_export_batch_size), "batch.maxExportBatchSize must be from 1 to 8192")?;
+        check(
+            (4096..=4 * 1024 * 1024).contains(&b.max_export_batch_bytes),
+            "batch.maxExportBatchBytes must be from 4096 to 4194304",
+        )?;
+        check(
+            (b.max_export_batch_bytes..=64 * 1024 * 1024).contains(&b.max_queue_bytes),
+            "batch.maxQueueBytes must be from batch.maxExportBatchBytes to 67108864",
+        )?;
+        check((1..=16).contains(&b.max_in_flight), "batch.maxInFlight must be from 1 to 16")?;
+
+        check(is_set(&self.propagation.extract), "propagation.extract names a format twice")?;
+        check(self.propagation.inject.as_deref().is_none_or(is_set), "propagation.inject names a format twice")?;
+        check((0.0..=1.0).contains(&self.sampling.ratio), "sampling.ratio must be from 0 to 1")?;
+
+        let attributes = &self.resource.attributes;
+        check(attributes.len() <= MAX_RESOURCE_ATTRIBUTES, "resource.attributes may hold 64 attributes at most")?;
+        for (key, value) in attributes {
+            check(!key.is_empty() && key.len() <= MAX_TEXT, "resource.attributes has an empty or overlong key")?;
+            check(value.len() <= MAX_TEXT, format_args!("resource.attributes.{key} is longer than 1024 bytes"))?;
+        }
+        Ok(())
+    }
+}
+
+fn check(holds: bool, sentence: impl fmt::Display) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError(sentence.to_string())) }
+}
+
+fn is_text(s: &str) -> bool {
+    s.len() <= MAX_TEXT && s.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn is_set(formats: &[Format]) -> bool {
+    formats.iter().enumerate().all(|(i, f)| !formats.iter().skip(i.saturating_add(1)).any(|g| g == f))
+}
+
+impl Default for Exporter {
+    fn default() -> Self {
+        Self {
+            cluster: DEFAULT_CLUSTER.to_owned(),
+            authority: String::new(),
+            traces_path: DEFAULT_TRACES_PATH.to_owned(),
+            logs_path: DEFAULT_LOGS_PATH.to_owned(),
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+}
+
+impl Exporter {
+    /// The `:authority` to send: as set, or the host in an Istio cluster name, or the cluster's name.
+    pub fn host(&self) -> &str {
+        if self.authority.is_empty() {
+            self.cluster.rsplit('|').next().unwrap_or(&self.cluster)
+        } else {
+            &self.authority
+        }
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            schedule_delay: DEFAULT_SCHEDULE_DELAY,
+            max_export_batch_size: DEFAULT_MAX_EXPORT_BATCH_SIZE,
+            max_export_batch_bytes: DEFAULT_MAX_EXPORT_BATCH_BYTES,
+            max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+        }
+    }
+}
+
+impl Default for Propagation {
+    fn default() -> Self {
+        Self { extract: vec![Format::TraceContext, Format::B3, Format::B3Multi], inject: None }
+    }
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { ratio: DEFAULT_RATIO }
+    }
+}
+
+impl Default for Signal {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+// === impl Millis ===
+
+impl Millis {
+    /// The same time in nanoseconds, the unit of Envoy's clock.
+    pub fn as_nanos(self) -> u64 {
+        u64::from(self.0).saturating_mul(1_000_000)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at_checked(digits)?;
+        let factor = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            _ => return None,
+        };
+        number.parse::<u32>().ok()?.checked_mul(factor).map(Self)
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ms if ms % 1_000 == 0 => write!(f, "{}s", ms / 1_000),
+            ms => write!(f, "{ms}ms"),
+        }
+    }
+}
+
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Millis;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"250ms\", \"10s\" or \"1m\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Millis, E> {
+                Millis::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        d.deserialize_str(Visitor)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
