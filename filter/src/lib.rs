@@ -15,3 +15,4 @@
 pub mod config;
 pub mod host;
 pub mod propagation;
+pub mod sampling;

@@ -10,6 +10,8 @@ pub mod tracestate;
 
 use crate::config::{Format, Propagation};
 use crate::host::Headers;
+use crate::sampling::Sampler;
+use id::Generator;
 pub use id::{Flags, SpanId, TraceId};
 
 /// What the caller said of recording.
@@ -54,7 +56,7 @@ pub enum Outcome {
 pub struct Found {
     /// The first whole context, in the configured order.
     pub parent: Option<Parent>,
-    /// A decision without ids; only where there is no parent.
+    /// What the caller decided, with ids or, as B3 allows, without.
     pub decision: Option<Decision>,
     /// The valid tracestate that belongs to `parent`, normalised; empty where there is none.
     pub tracestate: String,
@@ -194,7 +196,7 @@ pub fn extract(carrier: &Carrier<'_>, formats: &[Format]) -> Found {
             }
             Outcome::Parent(parent) => {
                 found.parent = Some(parent);
-                found.decision = None;
+                found.decision = parent.decision;
                 if format == Format::TraceContext {
                     found.take_tracestate(&carrier.tracestate);
                 }
@@ -218,6 +220,25 @@ impl Found {
 
     fn came_with(&self, bits: u16) -> bool {
         self.came.names & bits != 0
+    }
+}
+
+// === impl SpanContext ===
+
+impl SpanContext {
+    /// Our span: a child of what was found, or the first of a new trace.
+    pub fn begin(found: &Found, sampler: &Sampler, ids: &mut Generator) -> Self {
+        let (trace_id, random) = match found.parent {
+            Some(parent) => (parent.trace_id, parent.random),
+            None => (ids.trace_id(), true),
+        };
+        let decision = sampler.decide(found.decision, trace_id);
+        Self {
+            trace_id,
+            span_id: ids.span_id(),
+            flags: Flags::new(decision != Decision::Drop, random),
+            debug: decision == Decision::Debug,
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
 /// A trace id, never all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId([u8; 16]);
@@ -132,5 +135,34 @@ fn digit(hex: u8) -> Option<u8> {
         b'0'..=b'9' => hex.checked_sub(b'0'),
         b'a'..=b'f' => hex.checked_sub(b'a')?.checked_add(10),
         _ => None,
+    }
+}
+
+/// A source of new ids, good for years of a busy proxy but not for secrets.
+#[derive(Debug)]
+pub struct Generator(Xoshiro256PlusPlus);
+
+// === impl Generator ===
+
+impl Generator {
+    /// 256 bits of state, so that the sequences of a fleet of workers do not meet.
+    pub fn seeded(seed: [u8; 32]) -> Self {
+        Self(Xoshiro256PlusPlus::from_seed(seed))
+    }
+
+    /// Any number.
+    pub fn next(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A new trace's id; all of its bits are random.
+    pub fn trace_id(&mut self) -> TraceId {
+        let random = (u128::from(self.next()) << 64) | u128::from(self.next());
+        TraceId::new(random.to_be_bytes()).unwrap_or(TraceId([1; 16]))
+    }
+
+    /// A new span's id.
+    pub fn span_id(&mut self) -> SpanId {
+        SpanId::new(self.next().to_be_bytes()).unwrap_or(SpanId([1; 8]))
     }
 }

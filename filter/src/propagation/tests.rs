@@ -55,7 +55,7 @@ fn the_first_whole_context_in_the_configured_order_wins() {
         let got = found.parent.map(|p| p.trace_id.to_string());
         assert_eq!(got.as_deref().and_then(|t| t.get(..4)), *trace_id, "{reason}");
         assert_eq!(found.malformed, *malformed, "{reason}");
-        assert!(found.parent.is_none() || found.decision.is_none(), "{reason}");
+        assert_eq!(found.decision, found.parent.and_then(|p| p.decision), "{reason}");
     }
 }
 
@@ -132,4 +132,45 @@ fn a_list_of_formats_is_taken_by_its_word() {
     assert!(injected(&only(&[]), &[("b3", B3_SINGLE)], false).is_empty());
     let b3 = injected(&only(&[Format::B3]), &[("traceparent", W3C)], false);
     assert_eq!(b3, ["b3: 0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-1"]);
+}
+
+#[test]
+fn a_trace_is_continued_or_begun() {
+    let all = Propagation::default().extract;
+    let sampler = Sampler::new(&crate::config::Sampling { ratio: 0.0 });
+    let mut ids = Generator::seeded([1; 32]);
+    // What came, whether the trace goes on, our flags, debug, reason.
+    type Row<'a> = (&'a [(&'a str, &'a str)], bool, u8, bool, &'a str);
+    let rows: &[Row<'_>] = &[
+        (&[("traceparent", W3C)], true, 3, false, "the random flag of a continued trace is kept"),
+        (&[("traceparent", &W3C.replace("-03", "-01"))], true, 1, false, "and never made up"),
+        (&[("traceparent", &W3C.replace("-03", "-02"))], true, 2, false, "the caller's no stands"),
+        (&[("traceparent", &W3C.replace("-03", "-ff"))], true, 3, false, "bits without a meaning end here"),
+        (&[("b3", B3_SINGLE)], true, 1, false, "b3 says nothing of randomness"),
+        (&[("b3", &B3_SINGLE.replace("-1", "-d"))], true, 1, true, "debug is sampled"),
+        (&[], false, 2, false, "a new trace has a random id; its ratio here is 0"),
+        (&[("traceparent", "rubbish")], false, 2, false, "a malformed context begins a new trace"),
+        (&[("b3", "64fe8b2a57d3eff7-e457b5a2e4d86bd1")], true, 0, false, "a deferred decision is ours"),
+        (&[("b3", "1")], false, 3, false, "a lone yes begins a recorded one"),
+        (&[("b3", "d")], false, 3, true, "a lone debug too"),
+    ];
+    for (pairs, continued, flags, debug, reason) in rows {
+        let headers = headers(pairs);
+        let found = extract(&Carrier::of(&headers), &all);
+        let ours = SpanContext::begin(&found, &sampler, &mut ids);
+        assert_eq!(found.parent.map(|p| p.trace_id) == Some(ours.trace_id), *continued, "{reason}");
+        assert!(found.parent.is_none_or(|p| p.span_id != ours.span_id), "{reason}");
+        assert_eq!((ours.flags.bits(), ours.debug), (*flags, *debug), "{reason}");
+    }
+}
+
+#[test]
+fn new_ids_differ_between_workers_and_calls() {
+    let mut seen = std::collections::BTreeSet::new();
+    for worker in 0..8u8 {
+        let mut ids = Generator::seeded([worker.wrapping_add(1); 32]);
+        for _ in 0..1000 {
+            assert!(seen.insert(ids.trace_id().to_string()));
+        }
+    }
 }
