@@ -12,7 +12,12 @@
     )
 )]
 
+pub mod attributes;
 pub mod config;
 pub mod host;
+pub mod log;
+pub mod otlp;
 pub mod propagation;
+pub mod redact;
 pub mod sampling;
+pub mod span;
