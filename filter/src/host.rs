@@ -9,6 +9,8 @@
 #[cfg(all(target_arch = "wasm32", target_os = "wasi"))]
 #[allow(unsafe_code)]
 mod envoy;
+#[cfg(test)]
+pub(crate) mod fake;
 
 /// What a hostcall answered, `proxy_status_t`; a number, since hosts may know more of them than this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

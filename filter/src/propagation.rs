@@ -8,7 +8,8 @@ pub mod id;
 pub mod tracecontext;
 pub mod tracestate;
 
-use crate::config::{Format, Propagation};
+pub use crate::config::Format;
+use crate::config::Propagation;
 use crate::host::Headers;
 use crate::sampling::Sampler;
 use id::Generator;
