@@ -48,7 +48,8 @@ impl Batch {
             self.records.truncate(start);
             return if len > limit { Offer::TooLarge } else { Offer::NoRoom };
         }
-        let sealed = (self.records.len() > limit).then(|| {
+        let is_full = self.items >= limits.max_export_batch_size || self.records.len() > limit;
+        let sealed = is_full.then(|| {
             let record = self.records.split_off(start);
             let before = self.take();
             self.records = record;
@@ -113,7 +114,9 @@ mod tests {
         assert!(!batch.should_flush(&limits, 7));
         assert_eq!(offer(&mut batch, &limits, 10), Offer::Taken);
         assert!(batch.should_flush(&limits, 7));
-        assert_eq!(batch.take().map(|p| (p.items, p.records.len())), Some((2, 24)));
+        let Offer::Sealed(full) = offer(&mut batch, &limits, 10) else { panic!("not sealed") };
+        assert_eq!((full.items, full.records.len()), (2, 24));
+        assert_eq!(batch.take().map(|p| (p.items, p.records.len())), Some((1, 12)));
         assert_eq!(batch.take(), None);
     }
 

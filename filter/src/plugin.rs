@@ -167,8 +167,9 @@ impl<H: Host> Plugin<H> {
             let effort = effort(&self.roots, *id);
             let Some(root) = exporter.on_reply(&mut means, token, &reply, effort) else { continue };
             exporter.pump(&mut means, root, effort);
-            if self.roots.get(&root).is_some_and(|r| r.draining) && !exporter.is_calling(root) {
-                self.publish();
+            let is_done = self.roots.get(&root).is_some_and(|r| r.draining) && !exporter.is_calling(root);
+            self.publish();
+            if is_done {
                 self.host.done(root);
             }
             return;

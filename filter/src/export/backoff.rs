@@ -21,6 +21,11 @@ impl Backoff {
         now >= self.until || self.until.saturating_sub(now) > MAX_BACKOFF.as_nanos()
     }
 
+    /// Whether the last attempt succeeded, or there was none.
+    pub(super) fn is_reset(self) -> bool {
+        self.failures == 0
+    }
+
     /// Notes a failure. `random` is any number.
     pub(super) fn fail(&mut self, now: u64, random: u64) {
         let factor = 1u64.checked_shl(self.failures.min(16)).unwrap_or(1);

@@ -151,18 +151,18 @@ impl Generator {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// A new trace's id; all of its bits are random.
     pub fn trace_id(&mut self) -> TraceId {
-        let random = (u128::from(self.next()) << 64) | u128::from(self.next());
+        let random = (u128::from(self.number()) << 64) | u128::from(self.number());
         TraceId::new(random.to_be_bytes()).unwrap_or(TraceId([1; 16]))
     }
 
     /// A new span's id.
     pub fn span_id(&mut self) -> SpanId {
-        SpanId::new(self.next().to_be_bytes()).unwrap_or(SpanId([1; 8]))
+        SpanId::new(self.number().to_be_bytes()).unwrap_or(SpanId([1; 8]))
     }
 }

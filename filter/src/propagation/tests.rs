@@ -39,7 +39,8 @@ fn the_first_whole_context_in_the_configured_order_wins() {
     let lone = headers(&[("b3", "0"), ("traceparent", W3C)]);
     let none = headers(&[("accept", "*/*")]);
     // Headers, order, start of the trace id, malformed formats, reason.
-    let rows: &[(&Headers, &[Format], Option<&str>, &[Format], &str)] = &[
+    type Row<'a> = (&'a Headers, &'a [Format], Option<&'a str>, &'a [Format], &'a str);
+    let rows: &[Row<'_>] = &[
         (&both, &[TraceContext, B3, B3Multi], Some("0af7"), &[], "tracecontext is asked first"),
         (&both, &[B3, TraceContext], Some("80f1"), &[], "b3 is asked first"),
         (&both, &[B3Multi], None, &[], "a format that is not asked is not read"),
