@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use http::StatusCode;
 
 use crate::server::{ANY_PORT, Server};
-use forward::{Forwarder, Outbox};
+use forward::Forwarder;
 use store::Store;
 pub use store::{Export, Payload, Refusal, Signal, Snapshot, Transport};
 
@@ -28,7 +28,7 @@ mod tests;
 #[derive(Debug)]
 pub struct Receiver {
     store: Arc<Store>,
-    outbox: Option<Outbox>,
+    forwarder: Option<Forwarder>,
     http: SocketAddr,
     grpc: SocketAddr,
     servers: Vec<Server>,
@@ -40,9 +40,9 @@ impl Receiver {
     /// # Errors
     /// No port can be bound.
     pub async fn start(forwarder: Option<&Forwarder>) -> Result<Self> {
-        let outbox = forwarder.map(Forwarder::outbox);
+        let forwarder = forwarder.cloned();
         let mut receiver =
-            Self { store: Arc::new(Store::new()), outbox, http: ANY_PORT, grpc: ANY_PORT, servers: Vec::new() };
+            Self { store: Arc::new(Store::new()), forwarder, http: ANY_PORT, grpc: ANY_PORT, servers: Vec::new() };
         receiver.restart().await?;
         Ok(receiver)
     }
@@ -71,8 +71,8 @@ impl Receiver {
     pub async fn restart(&mut self) -> Result<()> {
         if self.servers.is_empty() {
             let start = async {
-                let http = http_export::router(Arc::clone(&self.store), self.outbox.clone());
-                let grpc = grpc::router(Arc::clone(&self.store), self.outbox.clone());
+                let http = http_export::router(Arc::clone(&self.store), self.forwarder.clone());
+                let grpc = grpc::router(Arc::clone(&self.store), self.forwarder.clone());
                 Ok::<_, io::Error>([Server::start(self.http, http).await?, Server::start(self.grpc, grpc).await?])
             };
             let servers = start.await.context("the OTLP receiver cannot bind its ports on loopback")?;

@@ -3,13 +3,12 @@
 //! In: payloads that the receiver accepted. Out: the same as OTLP/HTTP protobuf requests to one endpoint, one after the
 //! other. Tolerant: a full queue or a failed request is counted with its reason, and never holds the receiver up.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use http::{HeaderMap, HeaderValue, Uri, header};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
 
 use super::store::{Payload, Signal};
 use crate::client::Client;
@@ -17,24 +16,19 @@ use crate::client::Client;
 /// Some minutes of a demo's exports.
 const MAX_QUEUE: usize = 1_000;
 
-/// Sends until it is finished or dropped.
-#[derive(Debug)]
-pub struct Forwarder {
-    outbox: Outbox,
-    task: JoinHandle<()>,
-}
-
-/// Where payloads for a [`Forwarder`] go in.
+/// Sends in the background until it and its receivers are dropped.
 #[derive(Debug, Clone)]
-pub(super) struct Outbox {
+pub struct Forwarder {
     queue: mpsc::Sender<(Signal, Vec<u8>)>,
-    outcome: Arc<Mutex<Outcome>>,
+    outcome: watch::Sender<Outcome>,
 }
 
-/// What became of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+/// What became of the copies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
+    /// All requests that came.
+    pub requests: usize,
     /// Requests that the collector took.
     pub forwarded: usize,
     /// Requests that it did not take.
@@ -59,48 +53,40 @@ impl Forwarder {
         }
         let base = endpoint.trim_end_matches('/').to_owned();
         let (queue, payloads) = mpsc::channel(MAX_QUEUE);
-        let outcome = Arc::default();
-        let task = tokio::spawn(send(base, payloads, Arc::clone(&outcome)));
-        Ok(Self { outbox: Outbox { queue, outcome }, task })
+        let outcome = watch::Sender::default();
+        tokio::spawn(send(base, payloads, outcome.clone()));
+        Ok(Self { queue, outcome })
     }
 
-    /// Waits for what is still queued, but not longer than `timeout`. The receivers that fill it must be gone.
-    pub async fn finish(mut self, timeout: Duration) -> Outcome {
-        let Outbox { queue, outcome } = self.outbox;
-        drop(queue);
-        if tokio::time::timeout(timeout, &mut self.task).await.is_err() {
-            self.task.abort();
-            lock(&outcome).fail("the endpoint is too slow".to_owned());
+    /// Waits until nothing is queued, but not longer than `timeout`; what is then still queued counts as failed.
+    pub async fn flush(&self, timeout: Duration) -> Outcome {
+        let mut changes = self.outcome.subscribe();
+        let _ = tokio::time::timeout(timeout, changes.wait_for(|now| now.forwarded + now.failed == now.requests)).await;
+        let mut outcome = self.outcome.borrow().clone();
+        while outcome.forwarded + outcome.failed < outcome.requests {
+            outcome.fail("the endpoint is too slow".to_owned());
         }
-        lock(&outcome).clone()
+        outcome
     }
 
-    pub(super) fn outbox(&self) -> Outbox {
-        self.outbox.clone()
+    pub(super) fn offer(&self, payload: &Payload) {
+        self.outcome.send_modify(|outcome| outcome.requests += 1);
+        if self.queue.try_send((payload.signal(), payload.encode())).is_err() {
+            self.outcome.send_modify(|outcome| outcome.fail("the endpoint is too slow".to_owned()));
+        }
     }
 }
 
-async fn send(base: String, mut payloads: mpsc::Receiver<(Signal, Vec<u8>)>, outcome: Arc<Mutex<Outcome>>) {
+async fn send(base: String, mut payloads: mpsc::Receiver<(Signal, Vec<u8>)>, outcome: watch::Sender<Outcome>) {
     let client = Client::new();
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"))]);
     while let Some((signal, body)) = payloads.recv().await {
         let result = client.post(&format!("{base}{}", signal.path()), headers.clone(), body).await;
-        let mut outcome = lock(&outcome);
-        match result {
+        outcome.send_modify(|outcome| match result {
             Ok(reply) if reply.status.is_success() => outcome.forwarded += 1,
             Ok(reply) => outcome.fail(format!("{} answers {}", signal.path(), reply.status)),
             Err(error) => outcome.fail(format!("{error:#}")),
-        }
-    }
-}
-
-// === impl Outbox ===
-
-impl Outbox {
-    pub(super) fn offer(&self, payload: &Payload) {
-        if self.queue.try_send((payload.signal(), payload.encode())).is_err() {
-            lock(&self.outcome).fail("the endpoint is too slow".to_owned());
-        }
+        });
     }
 }
 
@@ -111,8 +97,4 @@ impl Outcome {
         self.failed += 1;
         self.reason.get_or_insert(reason);
     }
-}
-
-fn lock(outcome: &Mutex<Outcome>) -> MutexGuard<'_, Outcome> {
-    outcome.lock().unwrap_or_else(PoisonError::into_inner)
 }

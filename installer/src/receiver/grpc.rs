@@ -18,17 +18,17 @@ use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
-use super::forward::Outbox;
+use super::forward::Forwarder;
 use super::store::{Export, Payload, Refusal, Store, Transport};
 
 #[derive(Clone)]
 struct Services {
     store: Arc<Store>,
-    outbox: Option<Outbox>,
+    forwarder: Option<Forwarder>,
 }
 
-pub(super) fn router(store: Arc<Store>, outbox: Option<Outbox>) -> Router {
-    let services = Services { store, outbox };
+pub(super) fn router(store: Arc<Store>, forwarder: Option<Forwarder>) -> Router {
+    let services = Services { store, forwarder };
     Routes::new(TraceServiceServer::new(services.clone()))
         .add_service(LogsServiceServer::new(services.clone()))
         .add_service(MetricsServiceServer::new(services))
@@ -45,8 +45,8 @@ impl Services {
                 return Err(Status::new(code(status), "scripted"));
             }
         }
-        if let Some(outbox) = &self.outbox {
-            outbox.offer(&payload);
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.offer(&payload);
         }
         self.store.accept(Export { transport: Transport::Grpc, headers, payload });
         Ok(Response::new(T::default()))

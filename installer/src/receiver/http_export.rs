@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode, Uri, header};
 use prost::Message;
 use serde::Serialize;
 
-use super::forward::Outbox;
+use super::forward::Forwarder;
 use super::store::{Export, Payload, Refusal, Signal, Store, Transport};
 
 /// What the OTLP specification asks a receiver to take, before and after decompression.
@@ -41,11 +41,11 @@ struct RpcStatus {
 #[derive(Clone)]
 struct Shared {
     store: Arc<Store>,
-    outbox: Option<Outbox>,
+    forwarder: Option<Forwarder>,
 }
 
-pub(super) fn router(store: Arc<Store>, outbox: Option<Outbox>) -> Router {
-    let shared = Shared { store, outbox };
+pub(super) fn router(store: Arc<Store>, forwarder: Option<Forwarder>) -> Router {
+    let shared = Shared { store, forwarder };
     let mut router = Router::new();
     for signal in Signal::ALL {
         let export = move |state: State<Shared>, headers: HeaderMap, body: Bytes| async move {
@@ -80,8 +80,8 @@ fn export(shared: &Shared, signal: Signal, headers: HeaderMap, body: &[u8]) -> R
         Ok(payload) => payload,
         Err((status, reason)) => return refuse(shared, signal, encoding, status, reason),
     };
-    if let Some(outbox) = &shared.outbox {
-        outbox.offer(&payload);
+    if let Some(forwarder) = &shared.forwarder {
+        forwarder.offer(&payload);
     }
     shared.store.accept(Export { transport: Transport::Http, headers, payload });
     match encoding {

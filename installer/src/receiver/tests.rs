@@ -156,9 +156,8 @@ async fn a_forwarder_hands_everything_on_and_reports_what_it_could_not() {
 
     collector.stop().await;
     post(&receiver, "/v1/traces", &headers, traces("c").encode_to_vec()).await;
-    drop((receiver, grpc));
-    let outcome = forwarder.finish(SOON).await;
-    assert_eq!((outcome.forwarded, outcome.failed), (2, 1));
+    let outcome = forwarder.flush(SOON).await;
+    assert_eq!((outcome.requests, outcome.forwarded, outcome.failed), (3, 2, 1));
     assert!(outcome.reason.unwrap().contains("refused"));
 }
 
