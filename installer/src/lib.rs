@@ -1,1 +1,3 @@
 //! Everything behind the `otelmesh` command.
+
+pub mod wasm;
