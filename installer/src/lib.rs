@@ -9,3 +9,4 @@ pub mod receiver;
 pub mod server;
 pub mod telemetry;
 pub mod waterfall;
+pub mod wasm;
