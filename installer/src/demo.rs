@@ -4,32 +4,35 @@
 //! Exits with 1 when anything is missing, 2 when it cannot start. Everything that it started ends with it.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep};
 
 use self::client::{Format, Sent};
 use crate::client::Client;
-use crate::locate;
+use crate::envoy;
 use crate::receiver::Receiver;
 use crate::receiver::forward::Forwarder;
 use crate::telemetry::{Log, Span};
+use crate::wasm;
 use counters::Counters;
 use mesh::Mesh;
+use progress::Progress;
 use report::Document;
+use signals::Signals;
 use verdict::{Evidence, RECORDS_A_REQUEST};
 
 mod client;
 mod counters;
 mod mesh;
+mod progress;
 mod report;
+mod signals;
 mod verdict;
 
 /// Telemetry leaves after 200ms; a machine that needs ten seconds for it has lost it.
@@ -43,23 +46,32 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// For a collector that is slow, not for one that is away: a refused connection fails at once.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Prove the filter on this machine: two services behind real Envoys, no cluster
-///
-/// Starts on loopback: a client, a frontend and a backend with an Envoy each that runs the filter, a third party
-/// without an Envoy, and an OTLP receiver. Sends some requests and shows the traces, the access logs and the filter's
-/// counters. The services know nothing of telemetry; they only copy trace headers.
+/// The arguments of `otelmesh demo`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    long_about = "Prove the filter on this machine: two services behind real Envoys, no cluster.\n\n\
+        Starts on loopback: a client, a frontend and a backend with an Envoy each that runs the filter, a third party \
+        without an Envoy, and an OTLP receiver. Sends some requests and shows the traces, the access logs and the \
+        filter's counters. The services know nothing of telemetry; they only copy trace headers.",
+    after_help = "\
 Examples:
-  otelmesh demo                                   three requests, traces as waterfalls
-  otelmesh demo --format b3                       a client that speaks B3; shows what the backend received
-  otelmesh demo --format none -o json             the first proxy starts the traces; everything as JSON
-  otelmesh demo --otlp-endpoint http://127.0.0.1:4318   a copy of all telemetry for your own collector
-  otelmesh demo --keep                            leaves everything running for your own requests
+  # Three requests, their traces as waterfalls
+  otelmesh demo
+  # A client that speaks B3; shows the headers that the backend received
+  otelmesh demo --format b3
+  # The first proxy starts the traces; everything as JSON
+  otelmesh demo --format none -o json
+  # A copy of all telemetry for your own collector
+  otelmesh demo --otlp-endpoint http://127.0.0.1:4318
+  # Everything keeps running for your own requests
+  otelmesh demo --keep
 
-Exit codes: 0 all is there; 1 a span, a log, a parent or a header is missing, or something was dropped;
-2 it could not start.")]
-pub struct Args {
+Exit codes:
+  0  all is there
+  1  a span, a log, a parent or a header is missing, or something was dropped
+  2  it could not start"
+)]
+pub struct DemoArgs {
     /// Requests that the client sends
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     requests: u32,
@@ -100,27 +112,15 @@ enum Output {
 
 /// A running demo.
 struct Demo {
-    args: Args,
+    args: DemoArgs,
     mesh: Mesh,
     receiver: Receiver,
     forwarder: Option<Forwarder>,
 }
 
-/// What ends the demo early.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
+// === impl DemoArgs ===
 
-/// How far it is, on standard error.
-struct Progress {
-    on_terminal: bool,
-}
-
-// === impl Args ===
-
-impl Args {
+impl DemoArgs {
     /// Runs the demo to its end, or to the signal that ends it.
     ///
     /// # Errors
@@ -154,9 +154,9 @@ fn rate(text: &str) -> Result<f64, String> {
 // === impl Demo ===
 
 impl Demo {
-    async fn run(args: Args) -> Result<(Option<Self>, ExitCode)> {
-        let envoy = locate::envoy(args.envoy.as_deref())?;
-        let wasm = locate::wasm(args.wasm.as_deref())?;
+    async fn run(args: DemoArgs) -> Result<(Option<Self>, ExitCode)> {
+        let envoy = envoy::find(args.envoy.as_deref())?;
+        let wasm = std::path::absolute(wasm::find(args.wasm.as_deref())?)?;
         let progress = Progress::new();
         let forwarder = args.otlp_endpoint.as_deref().map(Forwarder::start).transpose()?;
         let receiver = Receiver::start(forwarder.as_ref()).await?;
@@ -284,48 +284,6 @@ impl Demo {
                 anstream::stdout().write_all(report::waterfalls(&spans)?.as_bytes())?;
             }
             shown.extend(spans.into_iter().map(|span| span.trace_id));
-        }
-    }
-}
-
-// === impl Signals ===
-
-impl Signals {
-    fn new() -> Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(signal);
-        Ok(Self { interrupt: interrupt?, terminate: terminate?, hangup: hangup? })
-    }
-
-    /// The next signal's number.
-    async fn recv(&mut self) -> u8 {
-        let kind = tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.hangup.recv() => SignalKind::hangup(),
-        };
-        u8::try_from(kind.as_raw_value()).unwrap_or_default()
-    }
-}
-
-// === impl Progress ===
-
-impl Progress {
-    fn new() -> Self {
-        Self { on_terminal: std::io::stderr().is_terminal() }
-    }
-
-    fn say(&self, what: impl Display) {
-        eprintln!("· {what}");
-    }
-
-    /// One line that counts up; where nobody watches, only its end.
-    fn count(&self, number: usize, of: usize) {
-        match (self.on_terminal, number == of) {
-            (true, false) => eprint!("\r· request {number} of {of}"),
-            (true, true) => eprintln!("\r· request {number} of {of}"),
-            (false, true) => eprintln!("· {of} requests sent"),
-            (false, false) => {}
         }
     }
 }

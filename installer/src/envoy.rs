@@ -24,7 +24,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{Client, Reply};
 
+pub use find::find;
+
 pub mod bootstrap;
+pub mod find;
 
 /// Readiness has no event to wait for, only a question to ask again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -279,31 +282,15 @@ fn log_path(directory: &TempDir) -> PathBuf {
     directory.path().join("envoy.log")
 }
 
+/// The end of the log, without what is said on every start as long as there is anything else.
 fn tail(directory: &TempDir) -> String {
     let log = fs::read(log_path(directory)).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
-    let lines: Vec<_> = log.lines().collect();
+    let is_routine = |line: &str| ["[info]", "[debug]", "[trace]"].iter().any(|level| line.contains(level));
+    let (routine, telling): (Vec<&str>, Vec<&str>) = log.lines().partition(|line| is_routine(line));
+    let lines = if telling.is_empty() { routine } else { telling };
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_program_that_ends_at_once_is_reported_with_the_end_of_its_log() {
-        // A shell refuses Envoy's options, as Envoy refuses a broken bootstrap: with words and an exit code.
-        let error = Envoy::start(Path::new("/bin/sh"), "frontend", &json!({}), &Options::default()).await.unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("frontend's Envoy ended at once (exit status: 2)"), "{text}");
-        assert!(text.contains("option"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn a_missing_binary_is_named() {
-        let error = Envoy::start(Path::new("/absent"), "frontend", &json!({}), &Options::default()).await.unwrap_err();
-        assert!(error.to_string().contains("cannot run /absent"), "{error}");
-    }
-}
+mod tests;
