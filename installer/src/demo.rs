@@ -199,6 +199,7 @@ impl Demo {
 
     async fn send(&mut self, progress: &Progress) -> Result<Vec<Sent>> {
         let requests = self.args.requests as usize;
+        progress.say(format_args!("sending {requests} requests"));
         // A third of the requests before, in and after the outage; at least one in it.
         let (down, up) = (requests / 3, (requests * 2 / 3).max(requests / 3 + 1));
         let mut ticks = self.args.rate.map(|rate| interval(Duration::from_secs_f64(1.0 / rate)));
@@ -252,10 +253,11 @@ impl Demo {
         }
     }
 
-    /// Without those that came twice because a reply got lost.
+    /// In the order of time, without those that came twice because a reply got lost.
     fn spans(&self) -> Vec<Span> {
         let mut seen = BTreeSet::new();
         let mut spans = self.receiver.snapshot().spans();
+        spans.sort_by_key(|span| span.start_unix_nano);
         spans.retain(|span| seen.insert((span.trace_id.clone(), span.span_id.clone())));
         spans
     }
@@ -264,6 +266,7 @@ impl Demo {
     fn logs(&self) -> Vec<Log> {
         let mut seen = BTreeSet::new();
         let mut logs = self.receiver.snapshot().logs();
+        logs.sort_by_key(|log| log.time_unix_nano);
         logs.retain(|log| seen.insert((log.trace_id.clone(), log.span_id.clone(), log.time_unix_nano)));
         logs
     }

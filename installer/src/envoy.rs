@@ -23,6 +23,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{Client, Reply};
+use crate::server::ANY_PORT;
 
 pub use find::find;
 
@@ -33,6 +34,8 @@ pub mod find;
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// Envoy needs less than a second to end; a worker in an endless loop needs a kill.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The kernel needs some milliseconds; a thread that hangs in it must not hang this process.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Enough of the log to hold a refused configuration.
 const TAIL_LINES: usize = 20;
 
@@ -55,8 +58,7 @@ pub struct Envoy {
     name: String,
     admin: SocketAddr,
     client: Client,
-    // Dropped before `child`, so that it never sees the pid of a dead process.
-    _watcher: Option<Child>,
+    watcher: Option<Child>,
     child: Child,
     directory: TempDir,
 }
@@ -93,7 +95,7 @@ impl Envoy {
         let config = directory.path().join("bootstrap.json");
         fs::write(&config, serde_json::to_vec_pretty(bootstrap)?)?;
         let log = File::create(log_path(&directory))?;
-        let mut child = Command::new(binary)
+        let child = Command::new(binary)
             .arg("--config-path")
             .arg(&config)
             .arg("--admin-address-path")
@@ -106,28 +108,31 @@ impl Envoy {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot run {}: is it an Envoy binary for this machine?", binary.display()))?;
         let watcher = child.id().and_then(watch);
-        let client = Client::new();
-        let deadline = Instant::now() + options.ready_timeout;
-        let admin = loop {
-            if let Some(status) = child.try_wait()? {
-                bail!("{name}'s Envoy ended at once ({status}); the end of its log:\n{}", tail(&directory));
-            }
-            if let Some(admin) = admin_address(&directory)
-                && is_ready(&client, admin).await
-            {
-                break admin;
+        let (name, client) = (name.to_owned(), Client::new());
+        let mut envoy = Self { name, admin: ANY_PORT, client, watcher, child, directory };
+        envoy.wait_ready(options.ready_timeout).await?;
+        Ok(envoy)
+    }
+
+    async fn wait_ready(&mut self, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            self.check_running()?;
+            if let Some(admin) = admin_address(&self.directory) {
+                self.admin = admin;
+                if self.admin_get("/ready").await.is_ok() {
+                    return Ok(());
+                }
             }
             if Instant::now() > deadline {
-                let waited = options.ready_timeout.as_secs();
-                bail!("{name}'s Envoy is not ready after {waited}s; the end of its log:\n{}", tail(&directory));
+                let (waited, tail) = (timeout.as_secs(), tail(&self.directory));
+                bail!("{}'s Envoy is not ready after {waited}s; the end of its log:\n{tail}", self.name);
             }
             sleep(ASK_AGAIN).await;
-        };
-        Ok(Self { name: name.to_owned(), admin, client, _watcher: watcher, child, directory })
+        }
     }
 
     /// Its name in messages.
@@ -240,10 +245,20 @@ impl Envoy {
 }
 
 impl Drop for Envoy {
+    /// Kills it, and waits the moment until it is gone: where nobody reaps orphans, as in many containers, it would
+    /// stay behind as a zombie.
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.directory.disable_cleanup(true);
             eprintln!("log of {}'s Envoy: {}", self.name, self.log_path().display());
+        }
+        // The watcher first, so that it never sees the pid of a dead process.
+        for child in self.watcher.iter_mut().chain([&mut self.child]) {
+            let _ = child.start_kill();
+            let killed = std::time::Instant::now();
+            while matches!(child.try_wait(), Ok(None)) && killed.elapsed() < KILL_TIMEOUT {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
@@ -256,7 +271,6 @@ fn watch(pid: u32) -> Option<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
         .spawn()
         .ok()
 }
@@ -267,11 +281,6 @@ fn pid_of(id: u32) -> Option<Pid> {
 
 fn admin_address(directory: &TempDir) -> Option<SocketAddr> {
     fs::read_to_string(directory.path().join("admin")).ok()?.trim().parse().ok()
-}
-
-async fn is_ready(client: &Client, admin: SocketAddr) -> bool {
-    let reply = client.get(&format!("http://{admin}/ready"), HeaderMap::new()).await;
-    reply.is_ok_and(|reply| reply.status == StatusCode::OK)
 }
 
 fn address_of(address: &Value) -> Option<SocketAddr> {

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// Attributes by key.
@@ -37,8 +37,10 @@ pub struct Span {
     /// OTLP's flags.
     pub flags: u32,
     /// Nanoseconds since 1970.
+    #[serde(serialize_with = "as_text")]
     pub start_unix_nano: u64,
     /// Nanoseconds since 1970.
+    #[serde(serialize_with = "as_text")]
     pub end_unix_nano: u64,
     /// `UNSET`, `OK` or `ERROR`.
     pub status: String,
@@ -61,6 +63,7 @@ pub struct Log {
     /// OTLP's flags.
     pub flags: u32,
     /// Nanoseconds since 1970.
+    #[serde(serialize_with = "as_text")]
     pub time_unix_nano: u64,
     /// OTLP's severity number: 9 is INFO, 13 WARN, 17 ERROR.
     pub severity_number: i32,
@@ -131,6 +134,12 @@ impl Log {
             })
         })
     }
+}
+
+/// As OTLP's JSON has it: most readers of JSON round numbers of this size.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn as_text<S: Serializer>(nanos: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(nanos)
 }
 
 fn describe(resource: Option<&Resource>) -> (Attributes, String) {

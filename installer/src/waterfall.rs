@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use http::Uri;
 
 use crate::telemetry::Span;
 
@@ -129,9 +130,14 @@ fn width<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
     texts.map(|text| text.chars().count()).max().unwrap_or_default()
 }
 
-/// The span's name, and the path where the name has none, as the semantic conventions want it for proxies.
+/// The span's name, and the path, which the semantic conventions keep out of names: it has too many values.
 fn label(span: &Span) -> String {
-    let path = span.text("url.path");
+    let path = match span.text("url.path") {
+        path if path.is_empty() => {
+            span.text("url.full").parse().map_or_else(|_| path, |uri: Uri| uri.path().to_owned())
+        }
+        path => path,
+    };
     if path.is_empty() || span.name.contains(&path) { span.name.clone() } else { format!("{} {path}", span.name) }
 }
 
@@ -170,7 +176,10 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn span(service: &str, kind: &str, path: &str, ids: (&str, &str), from: u64, to: u64) -> Span {
-        let attributes = [("url.path", json!(path)), ("http.response.status_code", json!(200))];
+        // As the conventions want it: servers know a path, clients a whole URL.
+        let url =
+            if kind == "SERVER" { ("url.path", json!(path)) } else { ("url.full", json!(format!("http://b{path}"))) };
+        let attributes = [url, ("http.response.status_code", json!(200))];
         Span {
             service: service.to_owned(),
             kind: kind.to_owned(),

@@ -82,9 +82,12 @@ impl<'a> Document<'a> {
 
     fn write_logs(&self, out: &mut String) -> fmt::Result {
         writeln!(out, "{TITLE}Access logs{TITLE:#}")?;
-        for log in self.logs.iter().take(SHOWN_LOGS) {
-            let body = log.body.as_str().map_or_else(|| log.body.to_string(), str::to_owned);
-            writeln!(out, "{}  {}  {:8}  {:5}  {body}", log.trace_id, log.span_id, log.service, log.severity)?;
+        let spans = self.traces.iter().flat_map(|trace| &trace.spans);
+        let kinds: BTreeMap<_, _> = spans.map(|span| (&span.span_id, span.kind.as_str())).collect();
+        for Log { trace_id, span_id, service, severity, body, .. } in self.logs.iter().take(SHOWN_LOGS) {
+            let kind = kinds.get(span_id).unwrap_or(&"?");
+            let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+            writeln!(out, "{trace_id}  {span_id}  {service:8}  {kind:6}  {severity:5}  {body}")?;
         }
         match self.logs.len().saturating_sub(SHOWN_LOGS) {
             0 => writeln!(out),

@@ -13,6 +13,10 @@ use super::counters::Counters;
 use crate::apps::Arrival;
 use crate::telemetry::{Log, Span};
 
+mod propagation;
+#[cfg(test)]
+mod tests;
+
 /// All that a run left behind. Spans and logs are free of repetitions.
 #[derive(Debug, Clone)]
 pub(super) struct Evidence {
@@ -59,9 +63,6 @@ const ROLES: [Role; 4] = [
     Role { service: "backend", kind: "CLIENT", direction: "outbound", count: 1, parent: Some(("backend", "SERVER")) },
 ];
 
-/// How often a request arrives at each application.
-const CALLS: [(&str, usize); 3] = [("frontend", 1), ("backend", 2), ("rates", 1)];
-
 /// Spans, and logs, of one request.
 pub(super) const RECORDS_A_REQUEST: usize = 6;
 
@@ -96,9 +97,10 @@ impl Evidence {
                 problems.push(format!("{}: the frontend application received no traceparent", sent.request_id));
                 continue;
             };
-            problems.extend(self.propagation(sent, &trace_id));
             // What an outage cost is told by the counters, not span by span.
-            if !self.outage || dropped + waiting == 0 {
+            let is_whole = !self.outage || dropped + waiting == 0;
+            problems.extend(self.propagation(sent, &trace_id, is_whole));
+            if is_whole {
                 problems.extend(self.trace(sent, &trace_id));
             }
             traces.insert(trace_id);
@@ -159,38 +161,6 @@ impl Evidence {
         problems
     }
 
-    /// Every application must have been told the request's trace, in the client's format too.
-    fn propagation(&self, sent: &Sent, trace_id: &str) -> Vec<String> {
-        let mut problems = Vec::new();
-        for (service, due) in CALLS {
-            let arrivals: Vec<_> = self.arrivals_of(sent).filter(|arrival| arrival.service == service).collect();
-            if arrivals.len() != due {
-                problems.push(format!(
-                    "{}: {} of {due} calls arrived at {service}'s application",
-                    sent.request_id,
-                    arrivals.len()
-                ));
-            }
-            for Arrival { path, headers, .. } in arrivals {
-                let mut demand = |name: &str, found: Option<&str>| {
-                    let what = match found {
-                        Some(found) if found == trace_id => return,
-                        Some(found) => format!("{name} of trace {found}"),
-                        None => format!("no {name}"),
-                    };
-                    problems.push(format!("trace {trace_id}: {service}'s application received {what} with {path}"));
-                };
-                demand("traceparent", headers.get("traceparent").and_then(|value| value.split('-').nth(1)));
-                match self.format {
-                    Format::B3 => demand("b3", headers.get("b3").and_then(|value| value.split('-').next())),
-                    Format::B3Multi => demand("x-b3-traceid", headers.get("x-b3-traceid").map(String::as_str)),
-                    Format::TraceContext | Format::None => {}
-                }
-            }
-        }
-        problems
-    }
-
     /// Every span of a request must be there, hang where it belongs, and have its access log.
     fn trace(&self, sent: &Sent, trace_id: &str) -> Vec<String> {
         let spans: Vec<_> = self.spans.iter().filter(|span| span.trace_id == trace_id).collect();
@@ -239,6 +209,3 @@ impl Evidence {
 fn count(value: i64) -> usize {
     usize::try_from(value).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests;

@@ -25,10 +25,10 @@ fn complete() -> Evidence {
         span("backend", "CLIENT", "6", "5"),
     ];
     let log = |span: &Span| Log { trace_id: span.trace_id.clone(), span_id: span.span_id.clone(), ..Log::default() };
-    let arrival = |service, path: &str| Arrival {
+    let arrival = |service, path: &str, span_id: &str| Arrival {
         service,
         path: path.to_owned(),
-        headers: [("traceparent", format!("00-{TRACE}-1-01")), ("x-request-id", "r1".to_owned())]
+        headers: [("traceparent", format!("00-{TRACE}-{span_id}-01")), ("x-request-id", "r1".to_owned())]
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
     };
@@ -43,10 +43,10 @@ fn complete() -> Evidence {
             error: None,
         }],
         arrivals: vec![
-            arrival("frontend", "/order/7"),
-            arrival("backend", "/stock/7"),
-            arrival("backend", "/price/7"),
-            arrival("rates", "/rates/EUR"),
+            arrival("frontend", "/order/7", "1"),
+            arrival("backend", "/stock/7", "3"),
+            arrival("backend", "/price/7", "5"),
+            arrival("rates", "/rates/EUR", "6"),
         ],
         logs: spans.iter().map(log).collect(),
         spans,
@@ -129,19 +129,49 @@ fn a_missing_log_is_named() {
 fn an_application_without_the_headers_of_its_trace_is_named() {
     let problems = problems(|evidence| {
         evidence.format = Format::B3;
-        evidence.arrivals[1].headers.remove("traceparent");
-        for arrival in &mut evidence.arrivals {
-            arrival.headers.insert("b3".to_owned(), format!("{TRACE}-1-1"));
+        for (arrival, span_id) in evidence.arrivals.iter_mut().zip(["1", "3", "5", "6"]) {
+            arrival.headers.insert("b3".to_owned(), format!("{TRACE}-{span_id}-1"));
         }
-        evidence.arrivals[2].headers.insert("b3".to_owned(), "f00-1-1".to_owned());
+        evidence.arrivals[1].headers.remove("traceparent");
+        evidence.arrivals[2].headers.insert("b3".to_owned(), "f00-5-1".to_owned());
         evidence.arrivals[3].headers.remove("b3");
     });
     assert_eq!(
         problems,
         [
-            format!("trace {TRACE}: backend's application received no traceparent with /stock/7"),
-            format!("trace {TRACE}: backend's application received b3 of trace f00 with /price/7"),
-            format!("trace {TRACE}: rates's application received no b3 with /rates/EUR"),
+            format!("trace {TRACE}: backend's application received no traceparent, with /stock/7"),
+            format!("trace {TRACE}: backend's application received b3 of trace f00, with /price/7"),
+            format!("trace {TRACE}: rates's application received no b3, with /rates/EUR"),
+        ]
+    );
+}
+
+#[test]
+fn an_application_that_was_told_another_span_than_its_proxys_is_named() {
+    let told_the_clients = problems(|evidence| {
+        let headers = &mut evidence.arrivals[0].headers;
+        headers.insert("traceparent".to_owned(), format!("00-{TRACE}-{CLIENT}-01"));
+    });
+    let text = "received traceparent of span b7ad6b7169203331, which is no SERVER span of frontend, with /order/7";
+    assert_eq!(told_the_clients, [format!("trace {TRACE}: frontend's application {text}")]);
+
+    let half_of_b3multi = problems(|evidence| {
+        evidence.format = Format::B3Multi;
+        for (arrival, span_id) in evidence.arrivals.iter_mut().zip(["1", "3", "5", "6"]) {
+            arrival.headers.insert("x-b3-traceid".to_owned(), TRACE.to_owned());
+            arrival.headers.insert("x-b3-spanid".to_owned(), span_id.to_owned());
+        }
+        evidence.arrivals[3].headers.insert("x-b3-spanid".to_owned(), "5".to_owned());
+        evidence.arrivals[1].headers.remove("x-b3-spanid");
+    });
+    assert_eq!(
+        half_of_b3multi,
+        [
+            format!("trace {TRACE}: backend's application received no x-b3-traceid, with /stock/7"),
+            format!(
+                "trace {TRACE}: rates's application received x-b3-traceid of span 5, which is no CLIENT span of backend, \
+                 with /rates/EUR"
+            ),
         ]
     );
 }
