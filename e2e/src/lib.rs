@@ -5,6 +5,23 @@
 use std::env;
 use std::path::PathBuf;
 
+/// The Envoy to test with.
+///
+/// # Panics
+/// There is none.
+pub fn envoy() -> PathBuf {
+    otelmesh::envoy::find(None).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// The filter to test.
+///
+/// # Panics
+/// There is none.
+pub fn wasm() -> PathBuf {
+    let path = otelmesh::wasm::find(None).unwrap_or_else(|error| panic!("{error:#}"));
+    std::path::absolute(path).expect("a file that is there has an absolute path")
+}
+
 /// The `otelmesh` binary of the profile that the tests were built with, or `$OTELMESH`.
 ///
 /// # Panics

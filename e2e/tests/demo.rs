@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use otelmesh::client::Client;
 use otelmesh::receiver::Receiver;
-use otelmesh_e2e::otelmesh;
+use otelmesh_e2e::{envoy, otelmesh};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
@@ -136,7 +136,7 @@ fn assert_complete(document: &Value, format: &str, requests: usize) {
         "dropped": 0, "waiting": 0, "problems": [],
     });
     assert_eq!(document["verdict"], verdict);
-    assert_eq!(document["forwarding"], Value::Null);
+    assert_eq!((&document["forwarding"], &document["receiverOutage"]), (&Value::Null, &json!(false)));
 }
 
 fn path(span: &Value) -> &str {
@@ -207,13 +207,16 @@ async fn text_is_for_people_and_progress_stays_out_of_it() {
     }
     assert!(stdout.ends_with("√ 3 traces, 18 spans, all parents found, 18 logs, 0 dropped\n"), "{stdout}");
     assert!(!stdout.contains('\x1b'), "{stdout:?}");
-    assert!(stderr.contains("starting two Envoys") && stderr.contains("3 requests sent"), "{stderr}");
+    assert!(stderr.contains("starting two Envoys") && stderr.contains("sending 3 requests"), "{stderr}");
 }
 
 #[tokio::test]
 async fn an_outage_of_the_receiver_costs_no_request_and_everything_is_accounted_for() {
     let document = document(&["--receiver-outage", "--requests", "9"], 0).await;
+    assert_eq!(document["receiverOutage"], true);
     assert!(list(&document["requests"]).iter().all(|sent| sent["status"] == 200), "{}", document["requests"]);
+    let retried = document["counters"]["otelmesh_exports_retried"].as_i64();
+    assert!(retried > Some(0), "the filter did not notice the outage: {}", document["counters"]);
     for noun in ["spans", "logs"] {
         let fates =
             ["exported", "rejected", "dropped_queue_full", "dropped_export_failed", "dropped_too_large", "waiting"];
@@ -274,7 +277,7 @@ async fn what_is_missing_is_named_with_the_command_that_makes_it() {
     fs::copy(otelmesh(), &alone).unwrap();
     let broken = dir.path().join("broken.wasm");
     fs::write(&broken, "no module").unwrap();
-    let envoy = otelmesh::envoy::find(None).unwrap_or_else(|error| panic!("{error:#}"));
+    let envoy = envoy();
     let (envoy, broken) = (envoy.to_str().unwrap(), broken.to_str().unwrap());
     let table: [(&[&str], &str, &str); 7] = [
         (&[], "run `make envoy`", "no Envoy anywhere"),
@@ -307,18 +310,22 @@ struct Kept {
     child: Child,
     stderr: Lines<BufReader<tokio::process::ChildStderr>>,
     started: Vec<u32>,
+    // What a killed demo cannot remove.
+    _temporary: tempfile::TempDir,
 }
 
 impl Kept {
     /// Returns when it says `sign`.
     async fn start(args: &[&str], sign: &str) -> (Self, String) {
-        let mut child = demo(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let mut child =
+            demo(args).env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = wait_for(&mut stderr, sign).await;
         let started = children(child.id().unwrap());
         // An Envoy and its watcher for each service.
         assert_eq!(started.len(), 4, "{started:?}");
-        (Self { child, stderr, started }, line)
+        (Self { child, stderr, started, _temporary: temporary }, line)
     }
 
     async fn end(mut self, signal: Signal) -> Option<i32> {

@@ -1,18 +1,14 @@
 //! The Envoy runner against a real Envoy, without the filter.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode};
 use otelmesh::apps::App;
 use otelmesh::client::Client;
 use otelmesh::envoy::bootstrap::{Protocol, Traffic, bootstrap, cluster, http_listener, route};
-use otelmesh::envoy::{self, Envoy, Options};
+use otelmesh::envoy::{Envoy, Options};
 use serde_json::{Value, json};
-
-fn binary() -> PathBuf {
-    envoy::find(None).unwrap_or_else(|error| panic!("{error:#}"))
-}
 
 /// Two listeners in front of one application, which is spoken to in HTTP/1.1 and HTTP/2.
 fn two_listeners(app: &App) -> Value {
@@ -27,7 +23,7 @@ fn two_listeners(app: &App) -> Value {
 }
 
 async fn start(app: &App) -> Envoy {
-    Envoy::start(&binary(), "test", &two_listeners(app), &Options::default()).await.unwrap()
+    Envoy::start(&otelmesh_e2e::envoy(), "test", &two_listeners(app), &Options::default()).await.unwrap()
 }
 
 fn is_running(pid: u32) -> bool {
@@ -57,7 +53,8 @@ async fn listeners_choose_their_ports_and_are_found_by_name() {
 #[tokio::test]
 async fn a_refused_bootstrap_is_reported_with_envoys_reason() {
     let bootstrap = bootstrap(json!({}), vec![], vec![json!({"name": "one", "no_such_field": 1})]);
-    let error = Envoy::start(&binary(), "test", &bootstrap, &Options::default()).await.unwrap_err().to_string();
+    let error =
+        Envoy::start(&otelmesh_e2e::envoy(), "test", &bootstrap, &Options::default()).await.unwrap_err().to_string();
     assert!(error.contains("test's Envoy has ended (exit status: 1)"), "{error}");
     assert!(error.contains("no_such_field"), "{error}");
 }

@@ -199,7 +199,7 @@ impl Demo {
 
     async fn send(&mut self, progress: &Progress) -> Result<Vec<Sent>> {
         let requests = self.args.requests as usize;
-        progress.say(format_args!("sending {requests} requests"));
+        progress.say(format_args!("sending {}", report::some(requests, "request")));
         // A third of the requests before, in and after the outage; at least one in it.
         let (down, up) = (requests / 3, (requests * 2 / 3).max(requests / 3 + 1));
         let mut ticks = self.args.rate.map(|rate| interval(Duration::from_secs_f64(1.0 / rate)));

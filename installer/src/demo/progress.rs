@@ -18,13 +18,12 @@ impl Progress {
         eprintln!("· {what}");
     }
 
-    /// One line that counts up; where nobody watches, only its end.
+    /// One line that counts up; where nobody watches, nothing.
     pub(super) fn count(&self, number: usize, of: usize) {
         match (self.on_terminal, number == of) {
             (true, false) => eprint!("\r· request {number} of {of}"),
             (true, true) => eprintln!("\r· request {number} of {of}"),
-            (false, true) => eprintln!("· {of} requests sent"),
-            (false, false) => {}
+            (false, _) => {}
         }
     }
 }

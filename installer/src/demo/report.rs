@@ -30,6 +30,8 @@ const QUIET: Style = Style::new().dimmed();
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document<'a> {
     format: Format,
+    /// Whether the receiver was away for a part of the requests.
+    receiver_outage: bool,
     requests: &'a [Sent],
     traces: Vec<Trace<'a>>,
     logs: &'a [Log],
@@ -54,6 +56,7 @@ impl<'a> Document<'a> {
     pub(super) fn new(evidence: &'a Evidence, verdict: &'a Verdict, forwarding: Option<&'a Outcome>) -> Self {
         Self {
             format: evidence.format,
+            receiver_outage: evidence.outage,
             requests: &evidence.sent,
             traces: traces(&evidence.spans),
             logs: &evidence.logs,
@@ -126,9 +129,12 @@ impl<'a> Document<'a> {
 
     fn write_verdict(&self, out: &mut String) -> fmt::Result {
         let Verdict { ok, traces, spans, logs, dropped, waiting, problems, .. } = self.verdict;
+        if self.receiver_outage {
+            writeln!(out, "The receiver was away for a part of the requests.")?;
+        }
         if let Some(Outcome { forwarded, failed, reason, .. }) = self.forwarding {
             let reason = reason.as_ref().map_or_else(String::new, |reason| format!(", the first because: {reason}"));
-            writeln!(out, "{forwarded} export requests forwarded, {failed} failed{reason}")?;
+            writeln!(out, "{} forwarded, {failed} failed{reason}", some(*forwarded, "export request"))?;
         }
         for problem in problems {
             writeln!(out, "{BAD}×{BAD:#} {problem}")?;
@@ -136,8 +142,14 @@ impl<'a> Document<'a> {
         let (mark, parents) =
             if *ok { (format!("{GOOD}√{GOOD:#}"), ", all parents found") } else { (format!("{BAD}×{BAD:#}"), "") };
         let waiting = if *waiting == 0 { String::new() } else { format!(", {waiting} waiting") };
-        writeln!(out, "{mark} {traces} traces, {spans} spans{parents}, {logs} logs, {dropped} dropped{waiting}")
+        let [traces, spans, logs] = [(traces, "trace"), (spans, "span"), (logs, "log")].map(|(n, noun)| some(*n, noun));
+        writeln!(out, "{mark} {traces}, {spans}{parents}, {logs}, {dropped} dropped{waiting}")
     }
+}
+
+/// `1 trace`, `2 traces`.
+pub(super) fn some(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Every distinct trace in `spans`, none of which has a caller that is known.
