@@ -5,6 +5,10 @@
 use std::env;
 use std::path::PathBuf;
 
+pub mod proxy;
+pub mod raw;
+pub mod upstream;
+
 /// The Envoy to test with.
 ///
 /// # Panics

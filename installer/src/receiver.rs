@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use http::StatusCode;
 
-use crate::server::{ANY_PORT, Server};
+use crate::server::{Port, Server};
 use forward::Forwarder;
 use store::Store;
 pub use store::{Export, Payload, Refusal, Signal, Snapshot, Transport};
@@ -29,8 +29,8 @@ mod tests;
 pub struct Receiver {
     store: Arc<Store>,
     forwarder: Option<Forwarder>,
-    http: SocketAddr,
-    grpc: SocketAddr,
+    http: Port,
+    grpc: Port,
     servers: Vec<Server>,
 }
 
@@ -41,20 +41,21 @@ impl Receiver {
     /// No port can be bound.
     pub async fn start(forwarder: Option<&Forwarder>) -> Result<Self> {
         let forwarder = forwarder.cloned();
-        let mut receiver =
-            Self { store: Arc::new(Store::new()), forwarder, http: ANY_PORT, grpc: ANY_PORT, servers: Vec::new() };
+        let port = || Port::reserve().context("the OTLP receiver finds no free port on loopback");
+        let (http, grpc) = (port()?, port()?);
+        let mut receiver = Self { store: Arc::new(Store::new()), forwarder, http, grpc, servers: Vec::new() };
         receiver.restart().await?;
         Ok(receiver)
     }
 
     /// Where OTLP/HTTP listens, also while it is stopped.
     pub fn http(&self) -> SocketAddr {
-        self.http
+        self.http.address()
     }
 
     /// Where OTLP/gRPC listens, also while it is stopped.
     pub fn grpc(&self) -> SocketAddr {
-        self.grpc
+        self.grpc.address()
     }
 
     /// Stops as a crash would: connections are closed, new ones refused.
@@ -67,16 +68,15 @@ impl Receiver {
     /// Starts again on the same ports; nothing happens while it runs.
     ///
     /// # Errors
-    /// Another process took a port meanwhile.
+    /// The operating system refuses.
     pub async fn restart(&mut self) -> Result<()> {
         if self.servers.is_empty() {
             let start = async {
                 let http = http_export::router(Arc::clone(&self.store), self.forwarder.clone());
                 let grpc = grpc::router(Arc::clone(&self.store), self.forwarder.clone());
-                Ok::<_, io::Error>([Server::start(self.http, http).await?, Server::start(self.grpc, grpc).await?])
+                Ok::<_, io::Error>([Server::start(self.http(), http).await?, Server::start(self.grpc(), grpc).await?])
             };
-            let servers = start.await.context("the OTLP receiver cannot bind its ports on loopback")?;
-            [self.http, self.grpc] = [servers[0].address(), servers[1].address()];
+            let servers = start.await.context("the OTLP receiver cannot listen on its ports on loopback")?;
             self.servers = servers.into();
         }
         Ok(())

@@ -10,12 +10,23 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Any free port on loopback.
 pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A port of loopback that stays its owner's while nobody listens on it: otherwise the kernel may give it to any
+/// connection that is made meanwhile.
+#[derive(Debug)]
+pub struct Port {
+    address: SocketAddr,
+    _bound: TcpSocket,
+}
 
 /// A running server; dropping it stops it.
 #[derive(Debug)]
@@ -26,13 +37,33 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
+// === impl Port ===
+
+impl Port {
+    /// Takes any free port.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn reserve() -> io::Result<Self> {
+        let bound = bind(ANY_PORT)?;
+        Ok(Self { address: bound.local_addr()?, _bound: bound })
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+// === impl Server ===
+
 impl Server {
     /// Listens; the server answers when this returns.
     ///
     /// # Errors
     /// The address cannot be bound.
     pub async fn start(address: SocketAddr, router: Router) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = bind(address)?.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         let (running, stopped) = oneshot::channel();
         let task = tokio::spawn(accept(listener, router, stopped));
@@ -50,6 +81,15 @@ impl Server {
         // A panic in a handler ends its own task only, so there is nothing to pass on.
         let _ = self.task.await;
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    // A reserved port is bound twice: by its owner and by the server.
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 async fn accept(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) {

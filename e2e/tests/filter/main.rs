@@ -1,0 +1,8 @@
+//! The filter in a real Envoy, a subject a file. `make test` runs this with the newest and with the oldest Envoy.
+
+mod collector;
+mod configuration;
+mod hostile;
+mod propagation;
+mod replies;
+mod streams;
