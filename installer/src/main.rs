@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use otelmesh::completion::CompletionArgs;
+use otelmesh::image::ImageArgs;
 use otelmesh::render::RenderArgs;
 
 /// OpenTelemetry for an Istio mesh, without touching the applications.
@@ -20,6 +21,8 @@ struct Cli {
 enum Command {
     /// Print the chart's objects, without a cluster
     Render(RenderArgs),
+    /// Pack the filter into an image, and push it to a registry
+    Image(ImageArgs),
     /// Print a script that completes arguments in your shell
     Completion(CompletionArgs),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Render(args) => args.run(),
+        Command::Image(args) => args.run(),
         Command::Completion(args) => args.run(Cli::command()),
     }
 }

@@ -66,7 +66,7 @@ fn errors_leave_standard_output_empty_and_name_the_key() {
 fn completion_knows_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = String::from_utf8(otelmesh(&["completion", shell]).stdout).unwrap();
-        for command in ["render", "completion"] {
+        for command in ["render", "image", "completion"] {
             assert!(script.contains(command), "{shell} does not complete {command}");
         }
     }
