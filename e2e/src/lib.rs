@@ -1,1 +1,4 @@
 //! otelmesh against real parts.
+
+pub mod registry;
+pub mod tools;

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use gotmpl::{Template, TemplateError};
 use include_dir::{Dir, include_dir};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 mod functions;
 mod manifest;
@@ -185,14 +185,6 @@ impl Chart {
 
 /// Kubernetes as templates see it where no cluster is asked.
 const KUBE_VERSION: &str = "v1.34.0";
-
-/// The schema that lies in the chart, for Helm.
-///
-/// # Errors
-/// [`ChartError::Broken`], which the tests rule out.
-pub fn schema() -> Result<Map<String, Value>, ChartError> {
-    serde_json::from_str(file("values.schema.json")?).map_err(broken("values.schema.json"))
-}
 
 fn file(path: &str) -> Result<&'static str, ChartError> {
     FILES

@@ -19,7 +19,7 @@ mod pack;
 pub mod push;
 mod reference;
 
-pub use auth::Credentials;
+pub use auth::{Credentials, CredentialsError};
 pub use pack::{Image, LAYER_TYPE, MANIFEST_TYPE, PLUGIN};
 pub use reference::{ReferenceError, Target};
 
@@ -82,9 +82,9 @@ struct PushArgs {
     /// Read the password or token from standard input
     #[arg(long, requires = "username")]
     password_stdin: bool,
-    /// Speak HTTP to the registry instead of HTTPS, as is done to localhost anyway
-    #[arg(long)]
-    plain_http: bool,
+    /// Speak HTTP to the registry instead of HTTPS [default: only where it is on this machine]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    plain_http: Option<bool>,
     /// What to print: REF@DIGEST, or a JSON object
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -145,7 +145,7 @@ impl PushArgs {
             }
             None => Credentials::from_docker(&target.registry)?,
         };
-        let plain_http = self.plain_http || target.is_loopback();
+        let plain_http = self.plain_http.unwrap_or_else(|| target.is_loopback());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(push::push(&image, &target, &credentials, plain_http, &mut |line| eprintln!("{line}")))?;
         let text = match self.output {

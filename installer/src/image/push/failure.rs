@@ -49,6 +49,7 @@ impl PushError {
             (Cause::NoTls, _) => {
                 "the registry speaks plain HTTP there: add --plain-http, or name its TLS port".to_owned()
             }
+            (Cause::OnlyTls, _) => "add --plain-http=false".to_owned(),
             (Cause::Certificate, _) => format!(
                 "this machine does not trust the certificate of {registry}: add its authority to the system's, or name a \
                  file with it in SSL_CERT_FILE"
@@ -86,6 +87,7 @@ enum Cause {
     Unknown,
     Unreachable,
     NoTls,
+    OnlyTls,
     Certificate,
     NoAuthorities,
     Passing,
@@ -104,6 +106,8 @@ impl Cause {
             OciDistributionError::ServerError { code, message, .. } => match code {
                 401 | 403 => Self::Refused,
                 429 | 500..=599 => Self::Passing,
+                // Go's servers, and so most registries, say it in these words.
+                400 if message.contains("HTTP request to an HTTPS server") => Self::OnlyTls,
                 _ => serde_json::from_str(message).ok().and_then(|e| Self::of_envelope(&e)).unwrap_or(match code {
                     404 => Self::Unknown,
                     _ => Self::Other,
