@@ -24,8 +24,6 @@ Examples:
   One object:
     otelmesh render -f values.yaml --show-only templates/filter/wasmplugin.yaml")]
 pub struct RenderArgs {
-    #[command(flatten)]
-    sources: Sources,
     /// Namespace that the release is installed from
     #[arg(short, long, default_value = "otelmesh")]
     namespace: String,
@@ -38,6 +36,9 @@ pub struct RenderArgs {
     /// Only the objects of this template, such as templates/mesh/telemetry.yaml. May be repeated
     #[arg(long, value_name = "TEMPLATE")]
     show_only: Vec<String>,
+    // Last, since clap puts what follows under the same heading.
+    #[command(flatten)]
+    sources: Sources,
 }
 
 /// How objects are written.

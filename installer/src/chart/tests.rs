@@ -111,7 +111,7 @@ fn the_cluster_is_derived_even_where_the_exporter_was_taken_away() {
 }
 
 #[test]
-fn the_notes_say_where_the_filter_holds() {
+fn the_notes_say_where_the_filter_holds_and_what_its_failure_does() {
     let chart = Chart::embedded().unwrap();
     let notes = |set: &str| {
         let sources = Sources { set: vec![format!("filter.image.registry=r,{set}")], ..Sources::default() };
@@ -121,4 +121,6 @@ fn the_notes_say_where_the_filter_holds() {
     assert!(notes("").contains("every sidecar and gateway of the mesh."));
     assert!(notes("filter.namespace=shop").contains("every sidecar and gateway of its namespace."));
     assert!(notes("filter.selector.matchLabels.a=b").contains("the workloads that filter.selector names."));
+    assert!(notes("").contains("goes on without it,"));
+    assert!(notes("filter.failStrategy=FAIL_RELOAD").contains("denies all traffic,"));
 }
