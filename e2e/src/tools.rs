@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 /// The workspace.
 pub fn root() -> &'static Path {
@@ -32,23 +31,12 @@ pub fn debian(name: &str) -> Command {
     command
 }
 
-/// The `otelmesh` command of this workspace.
+/// The `otelmesh` command, ready to run.
 ///
 /// # Panics
-/// If it does not build.
+/// If it was not built.
 pub fn otelmesh() -> Command {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    let path = PATH.get_or_init(|| {
-        // Cargo builds a package's commands for its own tests only.
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .current_dir(root())
-            .args(["build", "--quiet", "--package", "otelmesh", "--bin", "otelmesh"])
-            .status();
-        assert!(built.is_ok_and(|status| status.success()), "cargo build --package otelmesh fails");
-        root().join("target/debug/otelmesh")
-    });
-    Command::new(path)
+    Command::new(crate::otelmesh())
 }
 
 /// Runs a program to its end and gives its standard output.

@@ -119,6 +119,9 @@ fn both_refuse_the_same_values() {
         ("filter.image.pullPolicy=Never", "no policy of Istio"),
         ("collector.name=", "no collector"),
         ("collector=null", "no collector at all"),
+        ("filter.image={a,b,c,d,e,f}", "a list for a map"),
+        ("filter.targetRefs[0][0]=g", "a list for a reference"),
+        ("filter.targetRefs[0].kindd=g", "half a reference"),
         ("filter.selector.matchLabels.a=b,filter.targetRefs[0].kind=K,filter.targetRefs[0].name=n", "both at once"),
     ] {
         let set = format!("{REGISTRY},{set}");

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -49,20 +50,27 @@ pub const MIN_BACKOFF: Millis = Millis(1_000);
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
     /// Where telemetry goes.
+    #[serde(deserialize_with = "object")]
     pub exporter: Exporter,
     /// How records are gathered before they leave, for each worker thread of Envoy.
+    #[serde(deserialize_with = "object")]
     pub batch: Batch,
     /// Which trace headers are read and written.
+    #[serde(deserialize_with = "object")]
     pub propagation: Propagation,
     /// Which new traces are recorded.
+    #[serde(deserialize_with = "object")]
     pub sampling: Sampling,
     /// Whether spans are SERVER or CLIENT spans.
     pub direction: Direction,
     /// Who the telemetry is about.
+    #[serde(deserialize_with = "object")]
     pub resource: Resource,
     /// Spans.
+    #[serde(deserialize_with = "object")]
     pub traces: Signal,
     /// Access logs.
+    #[serde(deserialize_with = "object")]
     pub logs: Signal,
 }
 
@@ -186,7 +194,9 @@ impl Config {
         if text.is_empty() || text == b"null" {
             return Ok(Self::default());
         }
-        let config: Self = serde_json::from_slice(text).map_err(|e| ConfigError(e.to_string()))?;
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let config: Self = object(&mut json).map_err(|e| ConfigError(e.to_string()))?;
+        json.end().map_err(|e| ConfigError(e.to_string()))?;
         config.check()?;
         Ok(config)
     }
@@ -236,6 +246,21 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Reads a struct from an object alone; by itself serde would take an array too, field by field.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Visitor<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(de::value::MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_map(Visitor(PhantomData))
 }
 
 fn check(holds: bool, sentence: impl fmt::Display) -> Result<(), ConfigError> {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use otelmesh::completion::CompletionArgs;
+use otelmesh::demo::DemoArgs;
 use otelmesh::image::ImageArgs;
 use otelmesh::render::RenderArgs;
 
@@ -19,13 +20,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the chart's objects, without a cluster
-    Render(RenderArgs),
+    /// Prove the filter on this machine: two services behind real Envoys, no cluster
+    Demo(DemoArgs),
     /// Pack the filter into an image, and push it to a registry
     Image(ImageArgs),
+    /// Print the chart's objects, without a cluster
+    Render(RenderArgs),
     /// Print a script that completes arguments in your shell
     Completion(CompletionArgs),
 }
+
+/// Nothing was proved or changed; clap uses the same code for wrong arguments.
+const COULD_NOT_START: u8 = 2;
 
 fn main() -> ExitCode {
     run(Cli::parse().command).unwrap_or_else(|error| {
@@ -34,14 +40,15 @@ fn main() -> ExitCode {
         if !closed {
             eprintln!("otelmesh: {error:#}");
         }
-        ExitCode::FAILURE
+        ExitCode::from(COULD_NOT_START)
     })
 }
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Render(args) => args.run(),
+        Command::Demo(args) => args.run(),
         Command::Image(args) => args.run(),
+        Command::Render(args) => args.run(),
         Command::Completion(args) => args.run(Cli::command()),
     }
 }

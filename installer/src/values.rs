@@ -5,11 +5,12 @@
 //! every key that is wrong. The templates render the merged values themselves, as Helm's do.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use otelmesh_filter::config::Config;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
 
 mod check;
@@ -67,6 +68,7 @@ pub struct Filter {
     /// Sidecars and gateways by their labels; empty means all.
     pub selector: Selector,
     /// Gateways and waypoints by reference.
+    #[serde(deserialize_with = "references")]
     pub target_refs: Vec<TargetRef>,
     /// Place in Envoy's filter chain.
     pub phase: Phase,
@@ -203,6 +205,27 @@ fn drop_defaults(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(drop_defaults),
         _ => {}
     }
+}
+
+/// Reads references from maps alone; by itself serde would take lists too, field by field.
+fn references<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TargetRef>, D::Error> {
+    struct Reference(TargetRef);
+    impl<'de> Deserialize<'de> for Reference {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(Visitor)
+        }
+    }
+    struct Visitor;
+    impl<'de> de::Visitor<'de> for Visitor {
+        type Value = Reference;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map with kind and name")
+        }
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Reference, A::Error> {
+            TargetRef::deserialize(de::value::MapAccessDeserializer::new(map)).map(Reference)
+        }
+    }
+    Ok(Vec::<Reference>::deserialize(deserializer)?.into_iter().map(|reference| reference.0).collect())
 }
 
 fn typed<T: for<'de> Deserialize<'de>>(value: &Value) -> Result<T, (String, String)> {

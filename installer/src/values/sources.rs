@@ -48,6 +48,9 @@ pub enum SourcesError {
         /// The parser's words.
         message: String,
     },
+    /// Something else than a map is laid over a map of the chart.
+    #[error("wrong values:\n  {0}: must be a map")]
+    NoMap(String),
     /// An option's text is not of the grammar.
     #[error("{option} {text:?} {message}")]
     Option {
@@ -90,7 +93,7 @@ impl Sources {
             }
         }
         let mut merged = defaults.clone();
-        coalesce(&mut merged, over);
+        coalesce(&mut merged, over, "")?;
         Ok(merged)
     }
 }
@@ -133,19 +136,26 @@ fn lay(under: &mut Value, over: Value) {
     }
 }
 
-/// Lays all sources over the chart's defaults; a null drops the key.
-fn coalesce(defaults: &mut Value, over: Value) {
+/// Lays all sources over the chart's defaults; a null drops the key. Where the chart has a map, Helm only warns of
+/// another value and its schema then refuses it; types alone would take a list for a map, field by field.
+fn coalesce(defaults: &mut Value, over: Value, path: &str) -> Result<(), SourcesError> {
     match (defaults, over) {
         (Value::Object(defaults), Value::Object(over)) => {
             for (key, value) in over {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 match defaults.get_mut(&key) {
                     Some(_) if value.is_null() => drop(defaults.remove(&key)),
-                    Some(default) => coalesce(default, value),
+                    Some(default) => coalesce(default, value, &path)?,
                     None => drop(defaults.insert(key, value)),
                 }
             }
+            Ok(())
         }
-        (default, over) => *default = over,
+        (Value::Object(_), _) => Err(SourcesError::NoMap(path.to_owned())),
+        (default, over) => {
+            *default = over;
+            Ok(())
+        }
     }
 }
 
@@ -202,6 +212,17 @@ mod tests {
         }
         let missing = Sources { files: vec!["/nonexistent.yaml".to_owned()], ..Sources::default() };
         assert!(missing.merge(&json!({})).unwrap_err().to_string().contains("/nonexistent.yaml"));
+    }
+
+    #[test]
+    fn what_is_no_map_does_not_replace_one() {
+        for text in ["a: [1, {z: 2}]", "a: 3"] {
+            assert!(
+                matches!(merge(&[text], Sources::default()), Err(SourcesError::NoMap(path)) if path == "a"),
+                "{text}"
+            );
+        }
+        assert!(matches!(merge(&["a: {y: x}"], Sources::default()), Err(SourcesError::NoMap(path)) if path == "a.y"));
     }
 
     #[test]

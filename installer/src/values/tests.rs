@@ -88,8 +88,8 @@ fn each_wrong_key_is_named_with_what_it_must_be() {
         (&["filter.config.sampling.ratio=1.5"], "filter.config.sampling.ratio", "a part of one"),
         (&["filter.config.sampling.rate=1"], "filter.config.sampling.rate", "the filter would switch itself off"),
         (&["filter.config.batch.maxInFlight=0"], "filter.config.batch.maxInFlight", "nothing would be exported"),
-        (&["filter.config.exporter=x"], "filter.config.exporter", "a map is wanted"),
-        (&["filter.image=x"], "filter.image", "a map is wanted"),
+        (&["filter.config.batch={1s,2}"], "filter.config.batch", "a list is no map"),
+        (&["filter.targetRefs[0][0]=g"], "filter.targetRefs[0]", "a list is no map here either"),
         (&["nonsense=1"], "nonsense", "no such key"),
     ];
     for (set, key, reason) in vectors {

@@ -1,0 +1,249 @@
+//! Envoy's view of an exchange → OpenTelemetry's semantic conventions for HTTP. In: a [`Request`] taken from the header
+//! map and a [`Response`] taken from Envoy attributes. Out: typed attributes in the stable conventions, the span's
+//! status, and what stands in for `error.type`. Leaves out what Envoy did not say.
+
+mod flags;
+mod peer;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::host::Headers;
+use crate::otlp::{self, Value};
+use crate::redact;
+
+/// Which side of the call the proxy stands on, as OpenTelemetry's span kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Inbound.
+    Server,
+    /// Outbound.
+    Client,
+}
+
+/// What is kept of a request until its exchange ends; every text is valid UTF-8 and bounded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// `:method`
+    pub method: String,
+    /// `:path`, with its query.
+    pub path: String,
+    /// `:authority`
+    pub authority: String,
+    /// `:scheme`
+    pub scheme: String,
+    /// `user-agent`
+    pub user_agent: String,
+    /// Whether the content type is one of gRPC's.
+    pub grpc: bool,
+}
+
+/// What Envoy knows when the exchange has ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Response {
+    /// The status code; 0 where none was sent.
+    pub code: u16,
+    /// Envoy's response flags as a bit set (`response.flags`).
+    pub flags: u64,
+    /// Envoy's own words for how the response came about (`response.code_details`).
+    pub details: Option<String>,
+    /// `grpc-status`
+    pub grpc_status: Option<u32>,
+    /// `HTTP/1.1`, `HTTP/2`, …
+    pub protocol: Option<String>,
+    /// Address and port of the other side.
+    pub peer: Option<String>,
+    /// Bytes of the request's body; read for access logs only.
+    pub request_size: Option<u64>,
+    /// Bytes of the response's body; read for access logs only.
+    pub response_size: Option<u64>,
+}
+
+/// The methods that the conventions know; any other is `_OTHER`.
+const METHODS: [&str; 10] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
+
+/// gRPC's status codes by number (gRPC, "Status codes and their use").
+const GRPC_STATUS: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+/// The codes that are a server's own fault (semantic conventions for gRPC, "Span status").
+const GRPC_SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
+
+// === impl Request ===
+
+impl Request {
+    /// Takes what is needed from the header map.
+    pub fn of(headers: &Headers) -> Self {
+        let mut request = Self::default();
+        for (name, value) in headers.iter() {
+            request.see(name, value);
+        }
+        request
+    }
+
+    /// Takes note of one header; of a repeated one, the first counts.
+    pub fn see(&mut self, name: &[u8], value: &[u8]) {
+        let field = match name {
+            b":method" => &mut self.method,
+            b":path" => &mut self.path,
+            b":authority" => &mut self.authority,
+            b":scheme" => &mut self.scheme,
+            b"user-agent" => &mut self.user_agent,
+            b"content-type" => {
+                self.grpc |= is_grpc(value);
+                return;
+            }
+            _ => return,
+        };
+        if field.is_empty() {
+            *field = otlp::text(value).into_owned();
+        }
+    }
+
+    /// The method, if the conventions know it.
+    pub fn known_method(&self) -> Option<&str> {
+        METHODS.contains(&self.method.as_str()).then_some(self.method.as_str())
+    }
+
+    fn split_path(&self) -> (&str, &str) {
+        self.path.split_once('?').unwrap_or((&self.path, ""))
+    }
+
+    /// The path without its query.
+    pub fn url_path(&self) -> &str {
+        self.split_path().0
+    }
+}
+
+fn is_grpc(content_type: &[u8]) -> bool {
+    content_type
+        .strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+// === impl Response ===
+
+impl Response {
+    /// Names of the response flags, `UF,URX`; empty where none is set.
+    pub fn flag_names(&self) -> String {
+        flags::names(self.flags)
+    }
+
+    /// What `error.type` says of a failed exchange; `None` where it did not fail.
+    ///
+    /// HTTP: from 500 on for a server, from 400 on for a client. gRPC: as its conventions list the codes. Without any
+    /// answer: the response flag that tells why.
+    pub fn failure(&self, kind: Kind) -> Option<Cow<'static, str>> {
+        if self.code == 0 {
+            return Some(Cow::Borrowed(flags::first_long_name(self.flags).unwrap_or("_OTHER")));
+        }
+        let first_error = match kind {
+            Kind::Server => 500,
+            Kind::Client => 400,
+        };
+        if self.code >= first_error {
+            return Some(Cow::Owned(self.code.to_string()));
+        }
+        let status = self.grpc_status?;
+        let failed = match kind {
+            Kind::Client => status != 0,
+            Kind::Server => GRPC_SERVER_ERRORS.contains(&status),
+        };
+        failed.then(|| match GRPC_STATUS.get(status as usize) {
+            Some(name) => Cow::Borrowed(*name),
+            None => Cow::Owned(status.to_string()),
+        })
+    }
+}
+
+/// Writes the attributes that a span and its access log share, each as field `field`.
+pub fn write(buf: &mut Vec<u8>, field: u32, kind: Kind, request: &Request, response: &Response) {
+    let mut attributes = Writer { buf, field };
+    attributes.text("http.request.method", request.known_method().unwrap_or("_OTHER"));
+    if request.known_method().is_none() {
+        attributes.text("http.request.method_original", &request.method);
+    }
+    let authority = redact::authority(&request.authority);
+    let (host, port) = peer::split(authority);
+    let (path, query) = request.split_path();
+    let query = redact::query(query);
+    let (peer_host, peer_port) = response.peer.as_deref().map_or(("", None), peer::split);
+    match kind {
+        Kind::Server => {
+            attributes.text("url.scheme", &request.scheme);
+            attributes.text("url.path", path);
+            attributes.text("url.query", &query);
+            attributes.text("user_agent.original", &request.user_agent);
+            attributes.text("server.address", host);
+            attributes.int("server.port", port);
+            // Envoy has taken trusted X-Forwarded-For hops into account, so this is the client, not the last hop.
+            attributes.text("client.address", peer_host);
+            attributes.int("client.port", peer_port);
+        }
+        Kind::Client => {
+            if !host.is_empty() {
+                attributes.text("url.full", &full_url(&request.scheme, authority, path, &query));
+                attributes.text("server.address", host);
+                // The conventions require a client's port even where the URL leaves it out.
+                let default = if request.scheme == "https" { 443 } else { 80 };
+                attributes.int("server.port", port.or(Some(default)));
+            }
+            attributes.text("network.peer.address", peer_host);
+            attributes.int("network.peer.port", peer_port);
+        }
+    }
+    let protocol = response.protocol.as_deref().and_then(|p| p.strip_prefix("HTTP/"));
+    attributes.text("network.protocol.version", protocol.unwrap_or(""));
+    attributes.int("http.response.status_code", (response.code != 0).then_some(i64::from(response.code)));
+    attributes.text("error.type", response.failure(kind).as_deref().unwrap_or(""));
+    attributes.text("envoy.response_flags", &response.flag_names());
+    attributes.text("envoy.response_code_details", response.details.as_deref().unwrap_or(""));
+}
+
+/// Attributes that nobody knows are left out.
+struct Writer<'a> {
+    buf: &'a mut Vec<u8>,
+    field: u32,
+}
+
+impl Writer<'_> {
+    fn text(&mut self, key: &str, value: &str) {
+        if !value.is_empty() {
+            otlp::attribute(self.buf, self.field, key, Value::Text(value));
+        }
+    }
+
+    fn int(&mut self, key: &str, value: Option<i64>) {
+        if let Some(value) = value {
+            otlp::attribute(self.buf, self.field, key, Value::Int(value));
+        }
+    }
+}
+
+fn full_url(scheme: &str, authority: &str, path: &str, query: &str) -> String {
+    let mut url = String::new();
+    let separator = if query.is_empty() { "" } else { "?" };
+    let scheme = if scheme.is_empty() { "http" } else { scheme };
+    // Writing into a String cannot fail.
+    let _ = write!(url, "{scheme}://{authority}{path}{separator}{query}");
+    url
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! Records → a receiver. In: records of each signal, ticks, and replies to our own calls. Out: OTLP/HTTP exports to one
+//! Envoy cluster, at most `batch.maxInFlight` at once and `batch.maxQueueBytes` held, and a count for everything that
+//! did not arrive. An exporter is shared by all root contexts of a worker that send to the same place, and outlives a
+//! change of their configuration.
+
+mod backoff;
+mod reply;
+
+use std::collections::VecDeque;
+
+use self::backoff::Backoff;
+pub use self::reply::Reply;
+use self::reply::Verdict;
+use crate::batch::{Batch, Offer, Payload};
+use crate::config;
+use crate::host::{Call, Host, LogLevel, Status};
+use crate::otlp;
+use crate::propagation::id::Generator;
+use crate::stats::{Counter, Signal, Stats};
+
+/// Names us to receivers, and to ourselves where a collector has a sidecar (OTLP exporter specification, "User Agent").
+pub const USER_AGENT: &str =
+    concat!("otelmesh/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
+
+/// Where exports go, and the bounds on the way: what makes two exporters the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The receiver.
+    pub exporter: config::Exporter,
+    /// The bounds.
+    pub batch: config::Batch,
+    /// The encoded `Resource` of every export.
+    pub resource: Vec<u8>,
+}
+
+/// One worker's way to one receiver.
+#[derive(Debug)]
+pub struct Exporter {
+    target: Target,
+    lanes: [Lane; 2],
+    in_flight: Vec<InFlight>,
+    backoff: Backoff,
+    health: Health,
+}
+
+/// The records of one signal, oldest first: sealed ones, then those of the batch.
+#[derive(Debug)]
+struct Lane {
+    signal: Signal,
+    sealed: VecDeque<Payload>,
+    batch: Batch,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    token: u32,
+    /// The root context that Envoy made the call for, and whose end would cancel it.
+    root: u32,
+    signal: Signal,
+    payload: Payload,
+}
+
+/// What the last export came to; only a change is worth a line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Unknown,
+    Up,
+    Partial,
+    Down,
+}
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// What is full or has waited long enough, if the receiver is not known to be down.
+    Usual,
+    /// Everything, at once: there may be no later.
+    Drain,
+}
+
+/// What an exporter works with.
+pub struct Means<'a, H> {
+    /// Envoy.
+    pub host: &'a mut H,
+    /// The books.
+    pub stats: &'a mut Stats,
+    /// Randomness for jitter.
+    pub ids: &'a mut Generator,
+    /// Unix time in nanoseconds.
+    pub now: u64,
+}
+
+// === impl Exporter ===
+
+impl Exporter {
+    /// An exporter with nothing to send yet.
+    pub fn new(target: Target) -> Self {
+        let lane = |signal| Lane { signal, sealed: VecDeque::new(), batch: Batch::default() };
+        Self {
+            target,
+            lanes: Signal::ALL.map(lane),
+            in_flight: Vec::new(),
+            backoff: Backoff::default(),
+            health: Health::Unknown,
+        }
+    }
+
+    /// Whether this exporter serves `target`.
+    pub fn serves(&self, target: &Target) -> bool {
+        self.target == *target
+    }
+
+    /// Takes the record that `write` encodes; answers whether a batch is full, so that it is time to [`Self::pump`].
+    pub fn record(&mut self, signal: Signal, now: u64, stats: &mut Stats, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let ledger = signal.ledger();
+        stats.count(ledger.recorded);
+        let room = (self.target.batch.max_queue_bytes as usize).saturating_sub(self.bytes());
+        let limits = &self.target.batch;
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) else { return false };
+        match lane.batch.offer(limits, room, now, write) {
+            Offer::Taken => lane.batch.items() >= limits.max_export_batch_size,
+            Offer::Sealed(payload) => {
+                lane.sealed.push_back(payload);
+                true
+            }
+            Offer::TooLarge => {
+                stats.count(ledger.too_large);
+                false
+            }
+            Offer::NoRoom => {
+                stats.count(ledger.queue_full);
+                false
+            }
+        }
+    }
+
+    /// Sends what is ready, on behalf of `root`.
+    pub fn pump<H: Host>(&mut self, means: &mut Means<'_, H>, root: u32, effort: Effort) {
+        loop {
+            let may_send = match effort {
+                Effort::Usual => {
+                    // After a failure one call has to succeed before there are several again.
+                    let cap = if self.backoff.is_reset() { self.target.batch.max_in_flight as usize } else { 1 };
+                    self.in_flight.len() < cap && self.backoff.is_over(means.now)
+                }
+                Effort::Drain => true,
+            };
+            if !may_send {
+                return;
+            }
+            let Some((signal, payload)) = self.next(means.now, effort) else { return };
+            // After a failed drain the rest is tried too: each cluster call stands for itself.
+            if !self.send(means, root, signal, payload, effort) && effort == Effort::Usual {
+                return;
+            }
+        }
+    }
+
+    /// The next payload of the signal that has the fewest calls under way, so that neither waits for the other.
+    fn next(&mut self, now: u64, effort: Effort) -> Option<(Signal, Payload)> {
+        let Self { lanes, in_flight, target, .. } = self;
+        let under_way = |signal| in_flight.iter().filter(|call| call.signal == signal).count();
+        let ready = |lane: &&mut Lane| {
+            !lane.sealed.is_empty()
+                || lane.batch.should_flush(&target.batch, now)
+                || (effort == Effort::Drain && lane.batch.items() > 0)
+        };
+        let lane = lanes.iter_mut().filter(ready).min_by_key(|lane| under_way(lane.signal))?;
+        Some((lane.signal, lane.sealed.pop_front().or_else(|| lane.batch.take())?))
+    }
+
+    /// Hands a payload to Envoy; answers whether that worked.
+    fn send<H: Host>(
+        &mut self,
+        means: &mut Means<'_, H>,
+        root: u32,
+        signal: Signal,
+        payload: Payload,
+        effort: Effort,
+    ) -> bool {
+        let exporter = &self.target.exporter;
+        let path = match signal {
+            Signal::Traces => &exporter.traces_path,
+            Signal::Logs => &exporter.logs_path,
+        };
+        let body = otlp::export_request(&self.target.resource, &payload.records);
+        let sent = means.host.call(&Call {
+            cluster: &exporter.cluster,
+            headers: &[
+                (":method", "POST"),
+                (":path", path),
+                (":authority", exporter.host()),
+                (":scheme", "http"),
+                ("content-type", "application/x-protobuf"),
+                ("user-agent", USER_AGENT),
+            ],
+            body: &body,
+            timeout_ms: exporter.timeout.0,
+        });
+        match sent {
+            Ok(token) => {
+                means.stats.count(Counter::ExportsStarted);
+                self.in_flight.push(InFlight { token, root, signal, payload });
+                true
+            }
+            Err(status) => {
+                let cause = match status {
+                    Status::BAD_ARGUMENT => {
+                        "Envoy has no such cluster; is the collector's Service visible to this proxy \
+                         (Sidecar egress hosts, exportTo)?"
+                    }
+                    Status::INTERNAL_FAILURE => "the cluster has no healthy host; is the collector running?",
+                    _ => "Envoy refused the call",
+                };
+                self.postpone(means, signal, payload, effort);
+                self.turn(means.host, Health::Down, cause);
+                false
+            }
+        }
+    }
+
+    /// Takes the reply to the call `token`; answers the root context that the call was made for, or `None` where the
+    /// token is not of this exporter.
+    pub fn on_reply<H: Host>(
+        &mut self,
+        means: &mut Means<'_, H>,
+        token: u32,
+        reply: &Reply,
+        effort: Effort,
+    ) -> Option<u32> {
+        let at = self.in_flight.iter().position(|call| call.token == token)?;
+        let InFlight { root, signal, payload, .. } = self.in_flight.swap_remove(at);
+        let ledger = signal.ledger();
+        match reply.verdict() {
+            Verdict::Taken { rejected, message } => {
+                let rejected = rejected.min(payload.items);
+                means.stats.count(Counter::ExportsSucceeded);
+                means.stats.add(ledger.rejected, u64::from(rejected));
+                means.stats.add(ledger.exported, u64::from(payload.items.saturating_sub(rejected)));
+                self.backoff.reset();
+                match rejected {
+                    0 => self.turn(means.host, Health::Up, ""),
+                    _ => self.turn(means.host, Health::Partial, &message),
+                }
+            }
+            Verdict::Retry(cause) => {
+                self.postpone(means, signal, payload, effort);
+                self.turn(means.host, Health::Down, &cause);
+            }
+            Verdict::Refused(cause) => {
+                means.stats.count(Counter::ExportsFailed);
+                means.stats.add(ledger.export_failed, u64::from(payload.items));
+                self.turn(means.host, Health::Down, &cause);
+            }
+        }
+        Some(root)
+    }
+
+    /// Puts a payload back to where it came from, to be sent again later; where there is no later, it is lost.
+    fn postpone<H: Host>(&mut self, means: &mut Means<'_, H>, signal: Signal, payload: Payload, effort: Effort) {
+        if effort == Effort::Drain {
+            means.stats.count(Counter::ExportsFailed);
+            means.stats.add(signal.ledger().export_failed, u64::from(payload.items));
+            return;
+        }
+        means.stats.count(Counter::ExportsRetried);
+        self.backoff.fail(means.now, means.ids.number());
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) {
+            lane.sealed.push_front(payload);
+        }
+    }
+
+    fn turn(&mut self, host: &mut impl Host, health: Health, detail: &str) {
+        if health == self.health {
+            return;
+        }
+        let cluster = &self.target.exporter.cluster;
+        let (level, line) = match (self.health, health) {
+            (Health::Unknown, Health::Up) => (LogLevel::Info, format!("otelmesh: exporting to {cluster}")),
+            (_, Health::Up) => (LogLevel::Info, format!("otelmesh: exports to {cluster} succeed again")),
+            (_, Health::Partial) => {
+                (LogLevel::Warn, format!("otelmesh: {cluster} takes exports but rejects records: {detail}"))
+            }
+            (_, _) => (LogLevel::Warn, format!("otelmesh: cannot export to {cluster}: {detail}")),
+        };
+        self.health = health;
+        host.log(level, &line);
+    }
+
+    /// Bytes of records held.
+    fn bytes(&self) -> usize {
+        let sealed = |lane: &Lane| lane.sealed.iter().map(|p| p.records.len()).sum::<usize>();
+        let lanes: usize = self.lanes.iter().map(|lane| sealed(lane).saturating_add(lane.batch.bytes())).sum();
+        let in_flight: usize = self.in_flight.iter().map(|call| call.payload.records.len()).sum();
+        lanes.saturating_add(in_flight)
+    }
+
+    /// Records that wait or are under way.
+    pub fn waiting(&self, signal: Signal) -> u64 {
+        let lanes = self.lanes.iter().filter(|lane| lane.signal == signal);
+        let waiting = lanes.map(|lane| {
+            let sealed: u64 = lane.sealed.iter().map(|p| u64::from(p.items)).sum();
+            sealed.saturating_add(u64::from(lane.batch.items()))
+        });
+        let in_flight = self.in_flight.iter().filter(|call| call.signal == signal);
+        waiting.chain(in_flight.map(|call| u64::from(call.payload.items))).sum()
+    }
+
+    /// Whether a call that was made for `root` is under way.
+    pub fn is_calling(&self, root: u32) -> bool {
+        self.in_flight.iter().any(|call| call.root == root)
+    }
+
+    /// Gives up the calls of a root context that Envoy has cancelled by deleting it.
+    pub fn abandon(&mut self, root: u32, stats: &mut Stats) {
+        self.in_flight.retain(|call| {
+            if call.root == root {
+                stats.count(Counter::ExportsFailed);
+                stats.add(call.signal.ledger().export_failed, u64::from(call.payload.items));
+            }
+            call.root != root
+        });
+    }
+
+    /// Gives up everything: nobody is left to send it.
+    pub fn close(mut self, stats: &mut Stats) {
+        for root in self.in_flight.iter().map(|call| call.root).collect::<Vec<_>>() {
+            self.abandon(root, stats);
+        }
+        for signal in Signal::ALL {
+            stats.add(signal.ledger().export_failed, self.waiting(signal));
+        }
+    }
+}

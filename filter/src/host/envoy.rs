@@ -1,0 +1,266 @@
+//! Envoy itself: the imports and exports of proxy-wasm ABI 0.2.1, and all the unsafe code of this crate.
+//!
+//! Buffers that the host returns were allocated through `proxy_on_memory_allocate` below and belong to us from then on.
+
+use std::cell::RefCell;
+use std::ptr;
+
+use super::{Call, Headers, Host, LogLevel, MapKind, MetricKind, Status};
+use crate::plugin::Plugin;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, text: *const u8, len: usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(ms: u32) -> u32;
+    fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(map: u32, k: *const u8, k_len: usize, v: *const u8, v_len: usize) -> u32;
+    fn proxy_remove_header_map_value(map: u32, k: *const u8, k_len: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_len: usize, data: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_get_shared_data(k: *const u8, k_len: usize, data: *mut *mut u8, len: *mut usize, cas: *mut u32) -> u32;
+    fn proxy_set_shared_data(k: *const u8, k_len: usize, v: *const u8, v_len: usize, cas: u32) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_len: usize,
+        headers: *const u8,
+        headers_len: usize,
+        body: *const u8,
+        body_len: usize,
+        trailers: *const u8,
+        trailers_len: usize,
+        timeout_ms: u32,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_set_effective_context(id: u32) -> u32;
+    fn proxy_done() -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn random_get(buf: *mut u8, len: usize) -> u16;
+}
+
+unsafe extern "C" {
+    fn __wasm_call_ctors();
+}
+
+/// `proxy_buffer_type_t`.
+const CALL_RESPONSE_BODY: u32 = 4;
+const PLUGIN_CONFIGURATION: u32 = 7;
+
+struct Envoy;
+
+thread_local! {
+    // One VM a worker thread, and one plugin a VM: inbound and outbound share its batches, and they outlive a change
+    // of configuration.
+    static PLUGIN: RefCell<Option<Plugin<Envoy>>> = const { RefCell::new(None) };
+}
+
+// === impl Envoy ===
+
+fn ok(status: u32) -> Result<(), Status> {
+    if status == Status::OK.0 { Ok(()) } else { Err(Status(status)) }
+}
+
+/// Takes over a buffer that `read` has the host allocate.
+fn owned(read: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+    let mut data: *mut u8 = ptr::null_mut();
+    let mut len = 0usize;
+    ok(read(&mut data, &mut len)).ok()?;
+    if data.is_null() {
+        return Some(Vec::new());
+    }
+    // SAFETY: the host got `data` from `proxy_on_memory_allocate(len)`, which leaked a box of `len` bytes, and filled
+    // all of it.
+    Some(unsafe { Vec::from_raw_parts(data, len, len) })
+}
+
+impl Host for Envoy {
+    fn log(&mut self, level: LogLevel, message: &str) {
+        // SAFETY: the host only reads the text.
+        unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
+    }
+
+    fn now(&self) -> u64 {
+        let mut time = 0;
+        // SAFETY: the host writes eight bytes.
+        unsafe { proxy_get_current_time_nanoseconds(&mut time) };
+        time
+    }
+
+    fn random(&mut self, seed: &mut [u8]) {
+        // SAFETY: the host writes `len` bytes.
+        unsafe { random_get(seed.as_mut_ptr(), seed.len()) };
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var_os(name)?.into_string().ok()
+    }
+
+    fn configuration(&self) -> Option<Vec<u8>> {
+        // SAFETY: see `owned`.
+        owned(|data, len| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, usize::MAX, data, len) })
+    }
+
+    fn headers(&self, map: MapKind) -> Option<Headers> {
+        // SAFETY: see `owned`.
+        owned(|data, len| unsafe { proxy_get_header_map_pairs(map as u32, data, len) }).map(Headers::from_wire)
+    }
+
+    fn call_response_body(&self, limit: usize) -> Option<Vec<u8>> {
+        // SAFETY: see `owned`.
+        owned(|data, len| unsafe { proxy_get_buffer_bytes(CALL_RESPONSE_BODY, 0, limit, data, len) })
+    }
+
+    fn replace_request_header(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
+        let map = MapKind::RequestHeaders as u32;
+        // SAFETY: the host only reads name and value.
+        ok(unsafe { proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+    }
+
+    fn remove_request_header(&mut self, name: &str) -> Result<(), Status> {
+        // SAFETY: the host only reads the name.
+        ok(unsafe { proxy_remove_header_map_value(MapKind::RequestHeaders as u32, name.as_ptr(), name.len()) })
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        let path = path.join("\0");
+        // SAFETY: the host only reads the path; for the rest see `owned`.
+        owned(|data, len| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) })
+    }
+
+    fn shared(&self, key: &str) -> Option<Vec<u8>> {
+        let mut cas = 0;
+        // SAFETY: the host only reads the key; for the rest see `owned`.
+        owned(|data, len| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, len, &mut cas) })
+    }
+
+    fn set_shared(&mut self, key: &str, value: &[u8]) {
+        // SAFETY: the host only reads key and value. A cas of 0 overwrites.
+        unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), 0) };
+    }
+
+    fn define_metric(&mut self, kind: MetricKind, name: &str) -> Result<u32, Status> {
+        let mut id = 0;
+        // SAFETY: the host reads the name and writes the id.
+        ok(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) }).map(|()| id)
+    }
+
+    fn increment_metric(&mut self, id: u32, by: i64) -> Result<(), Status> {
+        // SAFETY: plain numbers.
+        ok(unsafe { proxy_increment_metric(id, by) })
+    }
+
+    fn set_tick_period(&mut self, ms: u32) {
+        // SAFETY: a plain number.
+        unsafe { proxy_set_tick_period_milliseconds(ms) };
+    }
+
+    fn call(&mut self, call: &Call<'_>) -> Result<u32, Status> {
+        let headers = Headers::to_wire(call.headers);
+        let no_trailers = Headers::to_wire(&[]);
+        let mut token = 0;
+        // SAFETY: the host only reads the buffers and writes the token.
+        ok(unsafe {
+            proxy_http_call(
+                call.cluster.as_ptr(),
+                call.cluster.len(),
+                headers.as_ptr(),
+                headers.len(),
+                call.body.as_ptr(),
+                call.body.len(),
+                no_trailers.as_ptr(),
+                no_trailers.len(),
+                call.timeout_ms,
+                &mut token,
+            )
+        })
+        .map(|()| token)
+    }
+
+    fn done(&mut self, id: u32) {
+        // SAFETY: plain numbers; the host refuses an id that it does not know.
+        unsafe {
+            if proxy_set_effective_context(id) == Status::OK.0 {
+                proxy_done();
+            }
+        }
+    }
+}
+
+// === exports ===
+
+/// Runs `body` on the plugin, or answers `otherwise` where there is none yet.
+fn with<T>(otherwise: T, body: impl FnOnce(&mut Plugin<Envoy>) -> T) -> T {
+    PLUGIN.with(|plugin| match plugin.try_borrow_mut() {
+        Ok(mut plugin) => body(plugin.get_or_insert_with(|| Plugin::new(Envoy))),
+        // Envoy calls back only after our call has returned, so this cannot be; if it ever is, losing a callback is
+        // better than a trap.
+        Err(_) => otherwise,
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    // SAFETY: called once, by the host, before anything else.
+    unsafe { __wasm_call_ctors() };
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(len: usize) -> *mut u8 {
+    Box::into_raw(Box::<[u8]>::new_uninit_slice(len)).cast()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
+    with((), |plugin| plugin.on_context_create(id, parent));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_vm_start(_id: u32, _config_len: u32) -> u32 {
+    1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_configure(id: u32, _config_len: u32) -> u32 {
+    with((), |plugin| plugin.on_configure(id));
+    // A refusal would make Envoy answer 500 to all traffic where it has no older configuration.
+    1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_tick(id: u32) {
+    with((), |plugin| plugin.on_tick(id));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_headers(id: u32, _count: u32, _end: u32) -> u32 {
+    with((), |plugin| plugin.on_request_headers(id));
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_http_call_response(_id: u32, token: u32, headers: u32, body: u32, _trailers: u32) {
+    with((), |plugin| plugin.on_call_response(token, headers, body));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_log(id: u32) {
+    with((), |plugin| plugin.on_log(id));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_done(id: u32) -> u32 {
+    with(1, |plugin| u32::from(plugin.on_done(id)))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_delete(id: u32) {
+    with((), |plugin| plugin.on_delete(id));
+}

@@ -1,0 +1,230 @@
+//! The callbacks of one VM, that is of one worker thread. In: Envoy's context ids and events. Out: the same events to
+//! the exchange or the exporter that they are for. Knows no error: a configuration that cannot be used switches its root
+//! context off, an id that is not known is passed over.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::config::{Config, MAX_LIVE_EXCHANGES};
+use crate::exchange::{Exchange, Scene, Settings};
+use crate::export::{Effort, Exporter, Means, Reply, Target};
+use crate::host::{Host, LogLevel, MapKind};
+use crate::propagation::id::Generator;
+use crate::resource;
+use crate::sampling::Sampler;
+use crate::stats::{Counter, Signal, Stats};
+
+/// Everything that a worker remembers. Batches live here, not in a root context, so that inbound and outbound share
+/// them and a change of configuration does not lose them.
+pub struct Plugin<H> {
+    pub(crate) host: H,
+    ids: Generator,
+    stats: Stats,
+    roots: BTreeMap<u32, Root>,
+    exchanges: BTreeMap<u32, Exchange>,
+    exporters: BTreeMap<u32, Exporter>,
+    next_exporter: u32,
+}
+
+/// A root context: one pluginConfig at work.
+#[derive(Default)]
+struct Root {
+    /// `None` where the filter is off: not configured, or not well.
+    settings: Option<Rc<Settings>>,
+    /// Envoy wants to be rid of it, and waits until we are done.
+    draining: bool,
+}
+
+// === impl Plugin ===
+
+impl<H: Host> Plugin<H> {
+    /// A worker without any context yet.
+    pub fn new(mut host: H) -> Self {
+        let mut seed = [0; 32];
+        host.random(&mut seed);
+        Self {
+            host,
+            ids: Generator::seeded(seed),
+            stats: Stats::default(),
+            roots: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+            exporters: BTreeMap::new(),
+            next_exporter: 0,
+        }
+    }
+
+    /// A root context where `parent` is 0, else an exchange.
+    pub fn on_context_create(&mut self, id: u32, parent: u32) {
+        if parent == 0 {
+            self.roots.insert(id, Root::default());
+        } else if self.exchanges.len() < MAX_LIVE_EXCHANGES {
+            self.exchanges.insert(id, Exchange::new(parent));
+        } else {
+            self.stats.count(Counter::ExchangesOverLimit);
+        }
+    }
+
+    /// Reads the pluginConfig of a root context. Never refuses one: see [`Config::parse`].
+    pub fn on_configure(&mut self, id: u32) {
+        let json = self.host.configuration().unwrap_or_default();
+        let settings = match Config::parse(&json) {
+            Ok(config) => {
+                if self.is_news("ok", &json) {
+                    let line =
+                        format!("otelmesh {}: on, exporting to {}", env!("CARGO_PKG_VERSION"), config.exporter.cluster);
+                    self.host.log(LogLevel::Info, &line);
+                }
+                self.host.set_tick_period(config.batch.schedule_delay.0 / 2);
+                Some(Rc::new(self.settle(config)))
+            }
+            Err(error) => {
+                if self.is_news("rejected", &json) {
+                    self.stats.count(Counter::ConfigRejected);
+                    let line = format!(
+                        "otelmesh {}: off, the pluginConfig cannot be used: {error}. Traffic is not affected; \
+                         correct it and apply it again",
+                        env!("CARGO_PKG_VERSION")
+                    );
+                    self.host.log(LogLevel::Error, &line);
+                }
+                None
+            }
+        };
+        self.roots.entry(id).or_default().settings = settings;
+        self.publish();
+    }
+
+    /// Whether no worker of this process has said the same of the same configuration last.
+    fn is_news(&mut self, verdict: &str, json: &[u8]) -> bool {
+        let name = self.host.property(&["plugin_name"]).unwrap_or_default();
+        let key = format!("otelmesh.config.{}", String::from_utf8_lossy(&name));
+        let said = [verdict.as_bytes(), b" ", json].concat();
+        if self.host.shared(&key).as_deref() == Some(&said) {
+            return false;
+        }
+        self.host.set_shared(&key, &said);
+        true
+    }
+
+    fn settle(&mut self, config: Config) -> Settings {
+        let target = Target {
+            exporter: config.exporter.clone(),
+            batch: config.batch.clone(),
+            resource: resource::encode(&config.resource, &self.host),
+        };
+        let known = self.exporters.iter().find(|(_, exporter)| exporter.serves(&target)).map(|(id, _)| *id);
+        let exporter = known.unwrap_or_else(|| {
+            let id = self.next_exporter;
+            self.next_exporter = id.wrapping_add(1);
+            self.exporters.insert(id, Exporter::new(target));
+            id
+        });
+        Settings { sampler: Sampler::new(&config.sampling), config, exporter }
+    }
+
+    /// Time to look whether something has waited for long enough.
+    pub fn on_tick(&mut self, id: u32) {
+        let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
+        for exporter in self.exporters.values_mut() {
+            exporter.pump(&mut means, id, Effort::Usual);
+        }
+        self.publish();
+    }
+
+    /// A request's headers are there.
+    pub fn on_request_headers(&mut self, id: u32) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
+        let mut scene = Scene { host: &mut self.host, stats: &mut self.stats, ids: &mut self.ids };
+        exchange.on_request_headers(settings, &mut scene);
+    }
+
+    /// An exchange is over.
+    pub fn on_log(&mut self, id: u32) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
+        let Some(exporter) = self.exporters.get_mut(&settings.exporter) else { return };
+        let mut scene = Scene { host: &mut self.host, stats: &mut self.stats, ids: &mut self.ids };
+        if exchange.on_log(settings, &mut scene, exporter) {
+            // Envoy makes a call from a stream on behalf of its root context, so it outlives the stream.
+            let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
+            exporter.pump(&mut means, exchange.root, Effort::Usual);
+        }
+    }
+
+    /// A reply to an export, or the news that there will be none: then there are no headers.
+    pub fn on_call_response(&mut self, token: u32, headers: u32, body: u32) {
+        let mut reply = Reply::default();
+        if headers > 0 {
+            let map = self.host.headers(MapKind::CallResponseHeaders).unwrap_or_default();
+            reply.status = map.get(b":status").and_then(|s| std::str::from_utf8(s).ok()).and_then(|s| s.parse().ok());
+            if body > 0 {
+                reply.body = self.host.call_response_body(Reply::BODY_LIMIT).unwrap_or_default();
+            }
+        }
+        let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
+        for (id, exporter) in &mut self.exporters {
+            let effort = effort(&self.roots, *id);
+            let Some(root) = exporter.on_reply(&mut means, token, &reply, effort) else { continue };
+            exporter.pump(&mut means, root, effort);
+            let is_done = self.roots.get(&root).is_some_and(|r| r.draining) && !exporter.is_calling(root);
+            self.publish();
+            if is_done {
+                self.host.done(root);
+            }
+            return;
+        }
+    }
+
+    /// Envoy wants to be rid of a context; answers whether it may go at once.
+    pub fn on_done(&mut self, id: u32) -> bool {
+        let Some(root) = self.roots.get_mut(&id) else { return true };
+        root.draining = true;
+        let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
+        let mut calling = false;
+        for (exporter_id, exporter) in &mut self.exporters {
+            // What another root context can still send need not be hurried.
+            if effort(&self.roots, *exporter_id) == Effort::Drain {
+                exporter.pump(&mut means, id, Effort::Drain);
+            }
+            calling |= exporter.is_calling(id);
+        }
+        self.publish();
+        !calling
+    }
+
+    /// A context is gone.
+    pub fn on_delete(&mut self, id: u32) {
+        if self.exchanges.remove(&id).is_some() || self.roots.remove(&id).is_none() {
+            return;
+        }
+        for exporter in self.exporters.values_mut() {
+            exporter.abandon(id, &mut self.stats);
+        }
+        let used: Vec<u32> = self.roots.values().filter_map(|r| r.settings.as_ref()).map(|s| s.exporter).collect();
+        let unused = self.exporters.extract_if(.., |id, _| !used.contains(id)).map(|(_, exporter)| exporter);
+        for exporter in unused.collect::<Vec<_>>() {
+            exporter.close(&mut self.stats);
+        }
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        let waiting = |signal| self.exporters.values().map(|exporter| exporter.waiting(signal)).sum();
+        self.stats.publish(&mut self.host, Signal::ALL.map(waiting));
+    }
+}
+
+/// Whether an exporter has a root context left that will send for it later.
+fn effort(roots: &BTreeMap<u32, Root>, exporter: u32) -> Effort {
+    let serves = |root: &Root| !root.draining && root.settings.as_ref().is_some_and(|s| s.exporter == exporter);
+    if roots.values().any(serves) { Effort::Usual } else { Effort::Drain }
+}
+
+fn means<'a, H: Host>(host: &'a mut H, stats: &'a mut Stats, ids: &'a mut Generator) -> Means<'a, H> {
+    let now = host.now();
+    Means { host, stats, ids, now }
+}
+
+#[cfg(test)]
+mod tests;

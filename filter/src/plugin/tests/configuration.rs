@@ -1,0 +1,148 @@
+//! Configurations that come, change, go and are wrong.
+
+use super::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+#[test]
+fn a_bad_configuration_switches_the_filter_off_and_is_reported_once() {
+    let mut world = World::new(r#"{"sampling":{"ratio":2}}"#);
+    let headers = [(":method", "GET"), ("traceparent", "rubbish"), ("tracestate", "a")];
+    world.exchange(&headers, 200);
+    let untouched: Vec<_> = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
+    assert_eq!(world.host().request_headers, untouched, "traffic flows untouched");
+    // Another worker of the same process gets the same configuration.
+    world.root(r#"{"sampling":{"ratio":2}}"#);
+    let errors = |world: &mut World| world.host().lines.iter().filter(|(level, _)| *level == LogLevel::Error).count();
+    assert_eq!(errors(&mut world), 1);
+    assert!(world.host().lines[0].1.contains("sampling.ratio must be from 0 to 1"));
+    assert_eq!(world.stat("config_rejected"), 1);
+    assert!(world.host().calls.is_empty());
+    // Once it was right in between, a relapse is news again.
+    world.root("{}");
+    world.root(r#"{"sampling":{"ratio":2}}"#);
+    assert_eq!(errors(&mut world), 2);
+}
+
+#[test]
+fn every_refusal_names_its_key() {
+    // pluginConfig, what the sentence must contain, reason.
+    let rows = [
+        ("{", "line 1", "no JSON"),
+        ("[]", "expected an object", "an array"),
+        ("0", "expected an object", "a number"),
+        (r#"{"batch":[]}"#, "expected an object", "an array further down"),
+        ("{\u{1}}", "line 1", "a control character"),
+        ("{} x", "trailing characters", "something behind the object"),
+        (r#"{"smapling":{}}"#, "smapling", "an unknown key"),
+        (r#"{"exporter":{"clustr":"c"}}"#, "clustr", "an unknown key further down"),
+        (r#"{"exporter":{"cluster":""}}"#, "exporter.cluster", "no cluster"),
+        (r#"{"exporter":{"cluster":"a b"}}"#, "exporter.cluster", "a cluster with a space"),
+        (r#"{"exporter":{"tracesPath":"v1"}}"#, "exporter.tracesPath", "a path without a slash"),
+        (r#"{"exporter":{"logsPath":"/\n"}}"#, "exporter.logsPath", "a path with a newline"),
+        (r#"{"exporter":{"timeout":"0s"}}"#, "exporter.timeout", "no time at all"),
+        (r#"{"exporter":{"timeout":10}}"#, "a duration such as", "a number without a unit"),
+        (r#"{"exporter":{"timeout":"10h"}}"#, "a duration such as", "a unit that we do not know"),
+        (r#"{"exporter":{"timeout":"99999999m"}}"#, "a duration such as", "a number that is too large"),
+        (r#"{"batch":{"scheduleDelay":"61s"}}"#, "batch.scheduleDelay", "too long a wait"),
+        (r#"{"batch":{"maxExportBatchSize":0}}"#, "batch.maxExportBatchSize", "an empty batch"),
+        (r#"{"batch":{"maxExportBatchBytes":1}}"#, "batch.maxExportBatchBytes", "too small a batch"),
+        (r#"{"batch":{"maxQueueBytes":4096}}"#, "batch.maxQueueBytes", "a queue smaller than a batch"),
+        (r#"{"batch":{"maxInFlight":17}}"#, "batch.maxInFlight", "too many calls"),
+        (r#"{"batch":{"maxInFlight":-1}}"#, "invalid value", "a negative number"),
+        (r#"{"propagation":{"extract":["b3","b3"]}}"#, "propagation.extract", "a format twice"),
+        (r#"{"propagation":{"inject":["zipkin"]}}"#, "unknown variant", "a format that we do not know"),
+        (r#"{"sampling":{"ratio":-0.1}}"#, "sampling.ratio", "less than nothing"),
+        (r#"{"direction":"sideways"}"#, "unknown variant", "a direction that we do not know"),
+        (r#"{"resource":{"attributes":{"":"x"}}}"#, "resource.attributes", "an empty key"),
+    ];
+    for (json, sentence, reason) in rows {
+        let error = Config::parse(json.as_bytes()).expect_err(reason).to_string();
+        assert!(error.contains(sentence), "{reason}: {error}");
+    }
+    assert!(Config::parse(b"\xff\xfe").is_err(), "bytes that are no text");
+}
+
+#[test]
+fn nothing_means_the_defaults_and_the_defaults_survive_the_wire() {
+    for nothing in ["", " \n", "null", "{}"] {
+        assert_eq!(Config::parse(nothing.as_bytes()), Ok(Config::default()));
+    }
+    let json = serde_json::to_string(&Config::default()).unwrap();
+    assert_eq!(Config::parse(json.as_bytes()), Ok(Config::default()), "{json}");
+    assert!(Config::default().check().is_ok());
+}
+
+#[test]
+fn root_contexts_that_send_to_the_same_place_share_a_batch() {
+    let mut world = World::new("");
+    let same = world.root(r#"{"sampling":{"ratio":1}}"#);
+    let other = world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
+    for root in [ROOT, same, other] {
+        let id = world.id();
+        world.plugin.on_context_create(id, root);
+        world.host().request_headers = vec![(":method".into(), b"GET".to_vec())];
+        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id));
+        world.end(id, 200);
+    }
+    world.tick();
+    let mut calls: Vec<_> = (0..4).map(|_| world.reply(Some(200), b"")).collect();
+    calls.retain(|call| path(call) == "/v1/traces");
+    let sent: Vec<_> = calls.iter().map(|call| (call.cluster.as_str(), spans(call).len())).collect();
+    assert_eq!(sent, [(crate::config::DEFAULT_CLUSTER, 2), ("elsewhere", 1)]);
+    assert!(world.host().calls.is_empty());
+}
+
+#[test]
+fn a_change_of_configuration_keeps_what_waits() {
+    let mut world = World::new("");
+    world.exchange(&[], 200);
+    let newer = world.root(r#"{"sampling":{"ratio":0.5}}"#);
+    assert!(world.plugin.on_done(ROOT), "nothing is under way, so the old one may go");
+    world.plugin.on_delete(ROOT);
+    assert!(world.host().calls.is_empty(), "the new one sends it in its own time");
+    world.host().time += SECOND;
+    world.plugin.on_tick(newer);
+    assert_eq!(spans(&world.reply(Some(200), b"")).len(), 1);
+    world.reply(Some(200), b"");
+    world.balance();
+    assert_eq!(world.stat("spans_exported"), 1);
+}
+
+#[test]
+fn the_last_root_context_sends_everything_before_it_goes() {
+    let mut world = World::new("");
+    world.exchange(&[], 200);
+    assert!(!world.plugin.on_done(ROOT), "it asks for time");
+    assert_eq!(world.host().calls.len(), 2);
+    world.reply(Some(200), b"");
+    assert!(world.host().done.is_empty());
+    world.reply(Some(200), b"");
+    assert_eq!(world.host().done, [ROOT], "and says when it is done");
+    world.plugin.on_delete(ROOT);
+    world.balance();
+    assert_eq!((world.stat("spans_exported"), world.stat("logs_exported")), (1, 1));
+    assert!(world.plugin.exporters.is_empty());
+}
+
+#[test]
+fn what_cannot_leave_at_the_end_is_counted() {
+    // Why it cannot leave, how many calls were begun.
+    type End = fn(&mut World);
+    let rows: [(End, usize, &str); 3] = [
+        (|world| world.host().refuse_calls = Some(Status::INTERNAL_FAILURE), 0, "no healthy host"),
+        (|_| {}, 2, "Envoy deletes the context while the calls are under way"),
+        (|world| world.host().refuse_calls = Some(Status(77)), 0, "a status that nobody knows"),
+    ];
+    for (end, calls, reason) in rows {
+        let mut world = World::new("");
+        world.exchange(&[], 200);
+        end(&mut world);
+        assert_eq!(world.plugin.on_done(ROOT), calls == 0, "{reason}");
+        assert_eq!(world.host().calls.len(), calls, "{reason}");
+        world.plugin.on_delete(ROOT);
+        world.balance();
+        assert_eq!(world.stat("spans_dropped_export_failed"), 1, "{reason}");
+        assert_eq!(world.stat("spans_waiting"), 0, "{reason}");
+    }
+}

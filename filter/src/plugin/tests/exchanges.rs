@@ -1,0 +1,200 @@
+//! What an exchange leaves behind: headers for the next hop, a span, a log.
+
+use super::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const GET: [(&str, &str); 4] = [(":method", "GET"), (":path", "/a"), (":authority", "shop"), (":scheme", "http")];
+
+fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    GET.iter().chain(more).copied().collect()
+}
+
+#[test]
+fn a_trace_goes_on_through_us_with_a_span_and_its_log() {
+    let mut world = World::new("");
+    world.host().set_integer(&["xds", "listener_direction"], 2);
+    world.host().set_property(&["request", "protocol"], b"HTTP/2");
+    let id = world.begin(&with(&[("traceparent", TRACEPARENT), ("tracestate", "a=1")]));
+    let carried = world.header("traceparent").unwrap();
+    assert!(carried.starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
+    assert!(!carried.contains("b7ad6b7169203331"), "the next hop's parent is our span");
+    assert_eq!(world.header("tracestate").as_deref(), Some("a=1"));
+    world.end(id, 200);
+    world.tick();
+
+    let (traces, access_logs) = (world.reply(Some(200), b""), world.reply(Some(200), b""));
+    let span = &spans(&traces)[0];
+    assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(hex(&span.parent_span_id), "b7ad6b7169203331");
+    assert!(carried.contains(&hex(&span.span_id)));
+    assert_eq!(span.trace_state, "a=1");
+    assert_eq!(span.kind, 3, "CLIENT, since the listener is outbound");
+    assert_eq!(span.end_time_unix_nano - span.start_time_unix_nano, 5 * MS);
+    let log = &logs(&access_logs)[0];
+    assert_eq!((&log.trace_id, &log.span_id, log.flags), (&span.trace_id, &span.span_id, 3));
+    assert_eq!(traces.cluster, crate::config::DEFAULT_CLUSTER);
+    assert!(traces.headers.contains(&(":authority".into(), "otel-collector.otelmesh.svc.cluster.local".into())));
+    world.balance();
+    assert_eq!((world.stat("spans_exported"), world.stat("logs_exported")), (1, 1));
+    assert_eq!(world.stat("traces_continued"), 1);
+}
+
+#[test]
+fn a_request_without_context_begins_a_trace() {
+    let mut world = World::new("");
+    world.exchange(&GET, 200);
+    world.tick();
+    let span = &spans(&world.reply(Some(200), b""))[0];
+    assert!(span.parent_span_id.is_empty());
+    assert_eq!(span.kind, 2, "SERVER, where nobody says otherwise");
+    assert_eq!(span.flags & 0xff, 3, "sampled, and random");
+    assert_eq!(world.stat("traces_started"), 1);
+}
+
+#[test]
+fn an_unsampled_exchange_has_a_log_and_no_span() {
+    let mut world = World::new(r#"{"sampling":{"ratio":0}}"#);
+    let id = world.begin(&GET);
+    assert!(world.header("traceparent").unwrap().ends_with("-02"), "random, not sampled");
+    world.end(id, 200);
+    world.tick();
+    assert_eq!(logs(&world.reply(Some(200), b""))[0].flags, 2);
+    assert!(world.host().calls.is_empty());
+    assert_eq!((world.stat("spans_recorded"), world.stat("logs_recorded")), (0, 1));
+}
+
+#[test]
+fn signals_that_are_off_are_not_recorded_and_context_still_flows() {
+    let mut world = World::new(r#"{"traces":{"enabled":false},"logs":{"enabled":false}}"#);
+    let id = world.begin(&with(&[("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1")]));
+    assert!(world.header("traceparent").unwrap().starts_with("00-80f198ee56343ba864fe8b2a57d3eff7-"));
+    assert!(world.header("b3").unwrap().starts_with("80f198ee56343ba864fe8b2a57d3eff7-"));
+    world.end(id, 200);
+    world.tick();
+    assert!(world.host().calls.is_empty());
+}
+
+#[test]
+fn an_exchange_that_never_showed_its_headers_is_recorded_from_the_log_phase() {
+    let mut world = World::new("");
+    world.host().set_integer(&["request", "time"], 7);
+    world.host().request_headers = vec![("traceparent".into(), TRACEPARENT.into()), (":method".into(), "GET".into())];
+    let id = world.id();
+    world.plugin.on_context_create(id, ROOT);
+    world.end(id, 403);
+    world.tick();
+    let span = &spans(&world.reply(Some(200), b""))[0];
+    assert_eq!(hex(&span.parent_span_id), "b7ad6b7169203331");
+    assert_eq!(span.start_time_unix_nano, 7);
+    assert_eq!(world.stat("exchanges_log_only"), 1);
+    world.balance();
+}
+
+#[test]
+fn a_reset_is_an_error_without_a_status_code() {
+    let mut world = World::new("");
+    let id = world.begin(&GET);
+    world.host().set_integer(&["response", "flags"], 1 << 14);
+    // `end` clears what a response left, so say it again.
+    world.host().time += MS;
+    world.host().clear_properties("response");
+    world.host().set_integer(&["response", "flags"], 1 << 14);
+    world.during(Phase::Log, |plugin| plugin.on_log(id));
+    world.tick();
+    let span = &spans(&world.reply(Some(200), b""))[0];
+    assert_eq!(span.status.as_ref().unwrap().code, 2);
+    let error = span.attributes.iter().find(|kv| kv.key == "error.type").unwrap();
+    assert!(format!("{error:?}").contains("DownstreamConnectionTermination"));
+    assert!(!span.attributes.iter().any(|kv| kv.key == "http.response.status_code"));
+}
+
+#[test]
+fn hostile_headers_neither_panic_nor_grow_without_bound() {
+    let mut world = World::new("");
+    let members = (0..5000).map(|i| format!("k{i}=v")).collect::<Vec<_>>().join(",");
+    let long = "x".repeat(64 * 1024);
+    let rows: &[&[(&str, &[u8])]] = &[
+        &[("traceparent", b"\xff\xfe"), ("b3", b"\x00"), ("x-b3-traceid", b"\xff")],
+        &[("traceparent", TRACEPARENT.as_bytes()), ("tracestate", members.as_bytes())],
+        &[(":method", b"\xff"), (":path", b"/\xc3\x28"), (":authority", b"\xf0\x28\x8c\xbc")],
+        &[(":path", long.as_bytes()), ("user-agent", long.as_bytes()), ("tracestate", long.as_bytes())],
+        &[("traceparent", long.as_bytes()), ("b3", long.as_bytes()), ("x-b3-sampled", long.as_bytes())],
+        &[],
+    ];
+    for row in rows {
+        let id = world.id();
+        world.plugin.on_context_create(id, ROOT);
+        world.host().request_headers = row.iter().map(|(n, v)| ((*n).to_owned(), v.to_vec())).collect();
+        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id));
+        assert_eq!(world.header("traceparent").unwrap().len(), 55);
+        world.end(id, 400);
+    }
+    for _ in 0..100 {
+        let line = ("tracestate".to_owned(), b"a=1".to_vec());
+        world.host().request_headers = vec![line; 5000];
+        let id = world.id();
+        world.plugin.on_context_create(id, ROOT);
+        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id));
+        world.end(id, 200);
+    }
+    world.tick();
+    let largest = spans(&world.reply(Some(200), b"")).iter().map(Message::encoded_len).max().unwrap();
+    assert!(largest < 10 * 1024, "a span of {largest} bytes");
+    assert_eq!(world.stat("malformed_tracecontext"), 2);
+    assert_eq!(world.stat("malformed_tracestate"), 1, "the tracestate of a good traceparent");
+    world.balance();
+}
+
+#[test]
+fn our_own_exports_are_left_alone() {
+    let mut world = World::new("");
+    let own = [(":method", "POST"), (":path", "/v1/traces"), ("user-agent", crate::export::USER_AGENT)];
+    let id = world.begin(&own);
+    assert_eq!(world.header("traceparent"), None);
+    world.end(id, 200);
+    world.exchange(&[(":path", "/v1/traces"), ("user-agent", "an application's SDK")], 200);
+    world.tick();
+    assert_eq!(world.stat("exchanges_own_export"), 1);
+    assert_eq!(world.stat("spans_recorded"), 1, "an application's exports are exchanges like any other");
+}
+
+#[test]
+fn ids_that_nobody_announced_are_passed_over() {
+    let mut world = World::new("");
+    world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(99));
+    world.during(Phase::Log, |plugin| plugin.on_log(99));
+    world.during(Phase::CallResponse, |plugin| plugin.on_call_response(99, 0, 0));
+    assert!(world.plugin.on_done(99));
+    world.plugin.on_delete(99);
+    world.plugin.on_tick(99);
+    let orphan = world.id();
+    world.plugin.on_context_create(orphan, 99);
+    world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(orphan));
+    world.end(orphan, 200);
+    assert_eq!(world.stat("spans_recorded"), 0);
+}
+
+#[test]
+fn a_host_that_refuses_writes_is_counted_and_the_span_stays() {
+    let mut world = World::new("");
+    world.host().refuse_writes = Some(Status::BAD_ARGUMENT);
+    world.exchange(&GET, 200);
+    world.tick();
+    assert_eq!((world.stat("host_errors"), world.stat("spans_recorded")), (1, 1));
+}
+
+#[test]
+fn open_exchanges_are_bounded_and_closed_ones_forgotten() {
+    let mut world = World::new("");
+    for _ in 0..=MAX_LIVE_EXCHANGES {
+        world.begin(&[]);
+    }
+    world.tick();
+    assert_eq!(world.stat("exchanges_over_limit"), 1);
+    assert_eq!(world.plugin.exchanges.len(), MAX_LIVE_EXCHANGES);
+    for id in 2..world.next_id {
+        world.plugin.on_delete(id);
+    }
+    assert!(world.plugin.exchanges.is_empty());
+}

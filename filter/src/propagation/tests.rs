@@ -1,0 +1,177 @@
+//! Formats together: order of extraction, and what is injected for what came.
+
+use super::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const W3C: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
+const B3_SINGLE: &str = "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1";
+
+fn headers(pairs: &[(&str, &str)]) -> Headers {
+    Headers::from_wire(Headers::to_wire(pairs))
+}
+
+fn ours(flags: Flags, debug: bool) -> SpanContext {
+    SpanContext {
+        trace_id: TraceId::from_hex(b"0af7651916cd43dd8448eb211c80319c").unwrap(),
+        span_id: SpanId::from_hex(b"00f067aa0ba902b7").unwrap(),
+        flags,
+        debug,
+    }
+}
+
+/// What `inject` makes of the request, as `name: value` lines, `name!` for a removal.
+fn injected(propagation: &Propagation, pairs: &[(&str, &str)], debug: bool) -> Vec<String> {
+    let headers = headers(pairs);
+    let found = extract(&Carrier::of(&headers), &propagation.extract);
+    inject(propagation, &found, &ours(Flags::new(true, true), debug))
+        .into_iter()
+        .map(|c| c.value.map_or_else(|| format!("{}!", c.name), |v| format!("{}: {v}", c.name)))
+        .collect()
+}
+
+#[test]
+fn the_first_whole_context_in_the_configured_order_wins() {
+    use Format::{B3, B3Multi, TraceContext};
+    let both = headers(&[("b3", B3_SINGLE), ("traceparent", W3C)]);
+    let broken = headers(&[("b3", B3_SINGLE), ("traceparent", "00-broken")]);
+    let twice = headers(&[("traceparent", W3C), ("traceparent", W3C)]);
+    let lone = headers(&[("b3", "0"), ("traceparent", W3C)]);
+    let none = headers(&[("accept", "*/*")]);
+    // Headers, order, start of the trace id, malformed formats, reason.
+    type Row<'a> = (&'a Headers, &'a [Format], Option<&'a str>, &'a [Format], &'a str);
+    let rows: &[Row<'_>] = &[
+        (&both, &[TraceContext, B3, B3Multi], Some("0af7"), &[], "tracecontext is asked first"),
+        (&both, &[B3, TraceContext], Some("80f1"), &[], "b3 is asked first"),
+        (&both, &[B3Multi], None, &[], "a format that is not asked is not read"),
+        (&both, &[], None, &[], "none is asked"),
+        (&broken, &[TraceContext, B3], Some("80f1"), &[TraceContext], "a malformed one gives way to the next"),
+        (&broken, &[TraceContext], None, &[TraceContext], "or to a new trace"),
+        (&twice, &[TraceContext], None, &[TraceContext], "two traceparents are malformed"),
+        (&lone, &[B3, TraceContext], Some("0af7"), &[], "a lone decision gives way to a whole context"),
+        (&none, &[TraceContext, B3, B3Multi], None, &[], "nothing came"),
+    ];
+    for (headers, order, trace_id, malformed, reason) in rows {
+        let found = extract(&Carrier::of(headers), order);
+        let got = found.parent.map(|p| p.trace_id.to_string());
+        assert_eq!(got.as_deref().and_then(|t| t.get(..4)), *trace_id, "{reason}");
+        assert_eq!(found.malformed, *malformed, "{reason}");
+        assert_eq!(found.decision, found.parent.and_then(|p| p.decision), "{reason}");
+    }
+}
+
+#[test]
+fn tracestate_goes_with_traceparent_alone() {
+    let all = Propagation::default().extract;
+    let with = |pairs: &[(&str, &str)]| extract(&Carrier::of(&headers(pairs)), &all);
+    assert_eq!(with(&[("traceparent", W3C), ("tracestate", "a=1"), ("tracestate", "b=2")]).tracestate, "a=1,b=2");
+    assert_eq!(with(&[("b3", B3_SINGLE), ("tracestate", "a=1")]).tracestate, "", "b3's trace has no tracestate");
+    assert_eq!(with(&[("tracestate", "a=1")]).tracestate, "", "a tracestate alone means nothing");
+    let bad = with(&[("traceparent", W3C), ("tracestate", "a")]);
+    assert!(bad.tracestate_malformed && bad.parent.is_some(), "a bad tracestate does not hurt traceparent");
+}
+
+#[test]
+fn by_default_tracecontext_goes_out_and_the_b3_form_that_came_in() {
+    const TP: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-03";
+    const ID: &str = "x-b3-traceid: 0af7651916cd43dd8448eb211c80319c";
+    const SPAN: &str = "x-b3-spanid: 00f067aa0ba902b7";
+    const B3: &str = "b3: 0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-1";
+    // What came, whether it asked for debug, what changes, reason.
+    type Row<'a> = (&'a [(&'a str, &'a str)], bool, &'a [&'a str], &'a str);
+    let rows: &[Row<'_>] = &[
+        (&[], false, &[TP], "nothing came"),
+        (&[("traceparent", W3C)], false, &[TP], "tracecontext came"),
+        (&[("traceparent", W3C), ("tracestate", "a=1")], false, &[TP], "a good tracestate stays untouched"),
+        (&[("traceparent", W3C), ("tracestate", "a=1 ,b=2")], false, &[TP, "tracestate: a=1,b=2"], "or is normalised"),
+        (
+            &[("traceparent", W3C), ("tracestate", "a=1"), ("tracestate", "b=2")],
+            false,
+            &[TP, "tracestate: a=1,b=2"],
+            "joined",
+        ),
+        (&[("traceparent", W3C), ("tracestate", "a")], false, &[TP, "tracestate!"], "a bad one goes"),
+        (&[("traceparent", W3C), ("tracestate", "")], false, &[TP, "tracestate!"], "an empty one is never sent on"),
+        (&[("tracestate", "a=1")], false, &[TP, "tracestate!"], "it belongs to no trace that we continue"),
+        (&[("b3", B3_SINGLE)], false, &[TP, B3], "b3 came"),
+        (&[("b3", "0")], false, &[TP, B3], "a lone decision came"),
+        (&[("b3", "rubbish")], false, &[TP, B3], "a malformed b3 is replaced, not passed on"),
+        (
+            &[("x-b3-traceid", "64fe8b2a57d3eff7"), ("x-b3-spanid", "e457b5a2e4d86bd1")],
+            false,
+            &[TP, ID, SPAN, "x-b3-sampled: 1"],
+            "b3multi came",
+        ),
+        (&[("x-b3-sampled", "0")], false, &[TP, ID, SPAN, "x-b3-sampled: 1"], "a part of b3multi came"),
+        (
+            &[
+                ("x-b3-traceid", "64fe8b2a57d3eff7"),
+                ("x-b3-spanid", "e457b5a2e4d86bd1"),
+                ("x-b3-parentspanid", "e457b5a2e4d86bd1"),
+                ("x-b3-flags", "0"),
+            ],
+            false,
+            &[TP, ID, SPAN, "x-b3-sampled: 1", "x-b3-flags!", "x-b3-parentspanid!"],
+            "the parent's parent is not ours",
+        ),
+        (
+            &[("x-b3-flags", "1"), ("x-b3-sampled", "1")],
+            true,
+            &[TP, ID, SPAN, "x-b3-flags: 1", "x-b3-sampled!"],
+            "debug says it all",
+        ),
+        (&[("b3", "d")], true, &[TP, "b3: 0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-d"], "debug in one header"),
+    ];
+    for (pairs, debug, want, reason) in rows {
+        assert_eq!(injected(&Propagation::default(), pairs, *debug), *want, "{reason}: {pairs:?}");
+    }
+}
+
+#[test]
+fn a_list_of_formats_is_taken_by_its_word() {
+    let only = |inject: &[Format]| Propagation { inject: Some(inject.to_vec()), ..Propagation::default() };
+    assert!(injected(&only(&[]), &[("b3", B3_SINGLE)], false).is_empty());
+    let b3 = injected(&only(&[Format::B3]), &[("traceparent", W3C)], false);
+    assert_eq!(b3, ["b3: 0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-1"]);
+}
+
+#[test]
+fn a_trace_is_continued_or_begun() {
+    let all = Propagation::default().extract;
+    let sampler = Sampler::new(&crate::config::Sampling { ratio: 0.0 });
+    let mut ids = Generator::seeded([1; 32]);
+    // What came, whether the trace goes on, our flags, debug, reason.
+    type Row<'a> = (&'a [(&'a str, &'a str)], bool, u8, bool, &'a str);
+    let rows: &[Row<'_>] = &[
+        (&[("traceparent", W3C)], true, 3, false, "the random flag of a continued trace is kept"),
+        (&[("traceparent", &W3C.replace("-03", "-01"))], true, 1, false, "and never made up"),
+        (&[("traceparent", &W3C.replace("-03", "-02"))], true, 2, false, "the caller's no stands"),
+        (&[("traceparent", &W3C.replace("-03", "-ff"))], true, 3, false, "bits without a meaning end here"),
+        (&[("b3", B3_SINGLE)], true, 1, false, "b3 says nothing of randomness"),
+        (&[("b3", &B3_SINGLE.replace("-1", "-d"))], true, 1, true, "debug is sampled"),
+        (&[], false, 2, false, "a new trace has a random id; its ratio here is 0"),
+        (&[("traceparent", "rubbish")], false, 2, false, "a malformed context begins a new trace"),
+        (&[("b3", "64fe8b2a57d3eff7-e457b5a2e4d86bd1")], true, 0, false, "a deferred decision is ours"),
+        (&[("b3", "1")], false, 3, false, "a lone yes begins a recorded one"),
+        (&[("b3", "d")], false, 3, true, "a lone debug too"),
+    ];
+    for (pairs, continued, flags, debug, reason) in rows {
+        let headers = headers(pairs);
+        let found = extract(&Carrier::of(&headers), &all);
+        let ours = SpanContext::begin(&found, &sampler, &mut ids);
+        assert_eq!(found.parent.map(|p| p.trace_id) == Some(ours.trace_id), *continued, "{reason}");
+        assert!(found.parent.is_none_or(|p| p.span_id != ours.span_id), "{reason}");
+        assert_eq!((ours.flags.bits(), ours.debug), (*flags, *debug), "{reason}");
+    }
+}
+
+#[test]
+fn new_ids_differ_between_workers_and_calls() {
+    let mut seen = std::collections::BTreeSet::new();
+    for worker in 0..8u8 {
+        let mut ids = Generator::seeded([worker.wrapping_add(1); 32]);
+        for _ in 0..1000 {
+            assert!(seen.insert(ids.trace_id().to_string()));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Who the telemetry is about. In: the operator's attributes, the proxy's environment and Envoy's node. Out: the content
+//! of an OTLP `Resource`, the same for every signal. Runs once a configuration, never on the path of a request.
+//!
+//! Whoever is closer to the operator wins: pluginConfig, then the `OTEL_*` variables, then what Istio knows of the pod.
+
+use std::collections::BTreeMap;
+
+use crate::config::{MAX_RESOURCE_ATTRIBUTES, Resource};
+use crate::host::Host;
+use crate::otlp::{self, Value};
+
+/// Encodes the resource.
+pub fn encode(settings: &Resource, host: &impl Host) -> Vec<u8> {
+    let mut buf = Vec::with_capacity(512);
+    for (key, value) in detect(settings, host) {
+        otlp::attribute(&mut buf, 1, &key, Value::Text(&value));
+    }
+    buf
+}
+
+/// All attributes, each once.
+pub fn detect(settings: &Resource, host: &impl Host) -> BTreeMap<String, String> {
+    let node = |key: &str| text(host, &["xds", "node", "metadata", key]);
+    let label = |key: &str| text(host, &["xds", "node", "metadata", "LABELS", key]);
+    let env = |key: &str| host.env(key).filter(|v| !v.is_empty());
+    let mut found = Attributes(BTreeMap::new());
+
+    found.add("telemetry.sdk.name", Some("otelmesh".to_owned()));
+    found.add("telemetry.sdk.language", Some("rust".to_owned()));
+    found.add("telemetry.sdk.version", Some(env!("CARGO_PKG_VERSION").to_owned()));
+
+    let namespace = env("POD_NAMESPACE").or_else(|| node("NAMESPACE"));
+    let pod = env("POD_NAME").or_else(|| node("NAME"));
+    let workload = node("WORKLOAD_NAME");
+    let is_deployment = node("OWNER").is_some_and(|owner| owner.contains("/deployments/"));
+    let service = label("app.kubernetes.io/name")
+        .or_else(|| workload.clone())
+        .or_else(|| label("service.istio.io/canonical-name"))
+        .or_else(|| label("app"))
+        .or_else(|| text(host, &["xds", "node", "cluster"]))
+        .or_else(|| pod.clone());
+    found.add("service.name", service.or_else(|| Some("unknown_service:envoy".to_owned())));
+    found.add("service.namespace", namespace.clone());
+    found.add("service.version", label("app.kubernetes.io/version").or_else(|| label("version")));
+    found.add("k8s.namespace.name", namespace);
+    found.add("k8s.deployment.name", workload.filter(|_| is_deployment));
+    found.add("k8s.pod.name", pod);
+    found.add("k8s.pod.ip", env("INSTANCE_IP"));
+    found.add("k8s.node.name", env("NODE_NAME").or_else(|| node("NODE_NAME")));
+    found.add("k8s.cluster.name", env("ISTIO_META_CLUSTER_ID").or_else(|| node("CLUSTER_ID")));
+
+    for (key, value) in env("OTEL_RESOURCE_ATTRIBUTES").as_deref().map(parse_list).unwrap_or_default() {
+        found.add(&key, Some(value));
+    }
+    found.add("service.name", env("OTEL_SERVICE_NAME"));
+    for (key, value) in &settings.attributes {
+        found.add(key, Some(value.clone()));
+    }
+    found.0
+}
+
+/// A later value takes the place of an earlier one.
+struct Attributes(BTreeMap<String, String>);
+
+impl Attributes {
+    fn add(&mut self, key: &str, value: Option<String>) {
+        if let Some(value) = value.filter(|v| !v.is_empty()) {
+            self.0.insert(key.to_owned(), otlp::text(value.as_bytes()).into_owned());
+        }
+    }
+}
+
+fn text(host: &impl Host, path: &[&str]) -> Option<String> {
+    let value = host.property(path)?;
+    Some(otlp::text(&value).into_owned()).filter(|v| !v.is_empty())
+}
+
+/// `OTEL_RESOURCE_ATTRIBUTES`: `key=value` pairs with commas between them and `%XX` in the values (OpenTelemetry,
+/// "Specifying resource information via an environment variable"). One bad pair spoils the whole list, as it says there.
+fn parse_list(list: &str) -> Vec<(String, String)> {
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=')?;
+        Some((key.trim().to_owned(), unescape(value.trim())?)).filter(|(key, _)| !key.is_empty())
+    };
+    let pairs = list.split(',').filter(|p| !p.trim().is_empty()).take(MAX_RESOURCE_ATTRIBUTES);
+    pairs.map(pair).collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
+fn unescape(value: &str) -> Option<String> {
+    let mut bytes = value.bytes();
+    let mut out = Vec::with_capacity(value.len());
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => {
+                let pair = [bytes.next()?, bytes.next()?];
+                u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::Fake;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn names(host: &Fake, settings: &Resource) -> String {
+        detect(settings, host).remove("service.name").unwrap()
+    }
+
+    #[test]
+    fn whoever_is_closer_to_the_operator_names_the_service() {
+        let mut host = Fake::default();
+        let mut settings = Resource::default();
+        assert_eq!(names(&host, &settings), "unknown_service:envoy");
+        let rows: &[(&[&str], &str)] = &[
+            (&["xds", "node", "metadata", "NAME"], "pod"),
+            (&["xds", "node", "cluster"], "cluster"),
+            (&["xds", "node", "metadata", "LABELS", "app"], "app"),
+            (&["xds", "node", "metadata", "LABELS", "service.istio.io/canonical-name"], "canonical"),
+            (&["xds", "node", "metadata", "WORKLOAD_NAME"], "workload"),
+            (&["xds", "node", "metadata", "LABELS", "app.kubernetes.io/name"], "label"),
+        ];
+        for (path, value) in rows {
+            host.set_property(path, value.as_bytes());
+            assert_eq!(names(&host, &settings), *value);
+        }
+        host.env.insert("OTEL_RESOURCE_ATTRIBUTES".into(), "a=1,service.name=list".into());
+        assert_eq!(names(&host, &settings), "list");
+        host.env.insert("OTEL_SERVICE_NAME".into(), "variable".into());
+        assert_eq!(names(&host, &settings), "variable");
+        settings.attributes.insert("service.name".into(), "config".into());
+        assert_eq!(names(&host, &settings), "config");
+    }
+
+    #[test]
+    fn istios_node_becomes_kubernetes_attributes() {
+        let mut host = Fake::default();
+        host.set_property(&["xds", "node", "metadata", "NAMESPACE"], b"shop");
+        host.set_property(&["xds", "node", "metadata", "NAME"], b"cart-5d-x");
+        host.set_property(&["xds", "node", "metadata", "WORKLOAD_NAME"], b"cart");
+        host.set_property(
+            &["xds", "node", "metadata", "OWNER"],
+            b"kubernetes://apis/apps/v1/namespaces/shop/deployments/cart",
+        );
+        host.env.insert("INSTANCE_IP".into(), "10.0.0.7".into());
+        let found = detect(&Resource::default(), &host);
+        let get = |key: &str| found.get(key).map(String::as_str);
+        assert_eq!(get("k8s.namespace.name"), Some("shop"));
+        assert_eq!(get("k8s.pod.name"), Some("cart-5d-x"));
+        assert_eq!(get("k8s.deployment.name"), Some("cart"));
+        assert_eq!(get("k8s.pod.ip"), Some("10.0.0.7"));
+        assert_eq!(get("k8s.cluster.name"), None);
+    }
+
+    #[test]
+    fn a_workload_that_is_no_deployment_is_not_called_one() {
+        let mut host = Fake::default();
+        host.set_property(&["xds", "node", "metadata", "WORKLOAD_NAME"], b"db");
+        let owner = b"kubernetes://apis/apps/v1/namespaces/shop/statefulsets/db";
+        host.set_property(&["xds", "node", "metadata", "OWNER"], owner);
+        assert!(!detect(&Resource::default(), &host).contains_key("k8s.deployment.name"));
+    }
+
+    #[test]
+    fn lists_are_read_as_the_specification_says() {
+        let pairs = |list: &str| parse_list(list).into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>();
+        assert_eq!(pairs("a=1, b = two%20words ,,c=%C3%A9"), ["a=1", "b=two words", "c=\u{e9}"]);
+        for bad in ["a", "a=1,b", "=1", "a=%4", "a=%zz", "a=%ff"] {
+            assert!(pairs(bad).is_empty(), "{bad} is malformed as a whole");
+        }
+    }
+}

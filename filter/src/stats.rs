@@ -1,0 +1,232 @@
+//! Every counter, defined once. In: what happens, counted in the VM's own memory. Out: Envoy stats, visible as
+//! `wasmcustom.otelmesh_*`. They are published on tick, after a reply and on drain, not on the path of a request: each
+//! costs a crossing.
+//!
+//! For each signal, at any moment: recorded = exported + rejected + dropped (by reason) + waiting.
+
+use crate::host::{Host, MetricKind};
+
+/// A kind of telemetry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Access logs.
+    Logs,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $stat:literal,)*) => {
+        /// Something worth counting.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Counter { $($(#[$doc])* $name,)* }
+        /// The stats' names, in the order of [`Counter`].
+        pub const NAMES: &[&str] = &[$($stat,)*];
+    };
+}
+
+counters! {
+    /// Spans that entered a batch, or were dropped on the way into it.
+    SpansRecorded = "otelmesh_spans_recorded",
+    /// Spans that a receiver took.
+    SpansExported = "otelmesh_spans_exported",
+    /// Spans that a receiver refused within an export that it took (partial success).
+    SpansRejected = "otelmesh_spans_rejected",
+    /// Spans dropped because `batch.maxQueueBytes` were waiting already.
+    SpansDroppedQueueFull = "otelmesh_spans_dropped_queue_full",
+    /// Spans dropped with an export that may not be retried, or that was still waiting when the filter went away.
+    SpansDroppedExportFailed = "otelmesh_spans_dropped_export_failed",
+    /// Spans dropped because one alone is over `batch.maxExportBatchBytes`.
+    SpansDroppedTooLarge = "otelmesh_spans_dropped_too_large",
+    /// Like [`Counter::SpansRecorded`].
+    LogsRecorded = "otelmesh_logs_recorded",
+    /// Like [`Counter::SpansExported`].
+    LogsExported = "otelmesh_logs_exported",
+    /// Like [`Counter::SpansRejected`].
+    LogsRejected = "otelmesh_logs_rejected",
+    /// Like [`Counter::SpansDroppedQueueFull`].
+    LogsDroppedQueueFull = "otelmesh_logs_dropped_queue_full",
+    /// Like [`Counter::SpansDroppedExportFailed`].
+    LogsDroppedExportFailed = "otelmesh_logs_dropped_export_failed",
+    /// Like [`Counter::SpansDroppedTooLarge`].
+    LogsDroppedTooLarge = "otelmesh_logs_dropped_too_large",
+    /// Export calls that were begun.
+    ExportsStarted = "otelmesh_exports_started",
+    /// Export calls that a receiver took.
+    ExportsSucceeded = "otelmesh_exports_succeeded",
+    /// Export calls whose records wait for another try.
+    ExportsRetried = "otelmesh_exports_retried",
+    /// Export calls whose records were dropped.
+    ExportsFailed = "otelmesh_exports_failed",
+    /// Traces that came in and were carried on.
+    TracesContinued = "otelmesh_traces_continued",
+    /// Traces that began here.
+    TracesStarted = "otelmesh_traces_started",
+    /// Requests with a malformed `traceparent`, or two of them.
+    MalformedTracecontext = "otelmesh_malformed_tracecontext",
+    /// Requests with a malformed `b3`.
+    MalformedB3 = "otelmesh_malformed_b3",
+    /// Requests with malformed `x-b3-*`.
+    MalformedB3multi = "otelmesh_malformed_b3multi",
+    /// Requests whose `tracestate` was dropped as malformed.
+    MalformedTracestate = "otelmesh_malformed_tracestate",
+    /// Exchanges that Envoy ended before it showed the filter their request, such as malformed requests.
+    ExchangesLogOnly = "otelmesh_exchanges_log_only",
+    /// Exchanges left alone because they are telemetry exports themselves.
+    ExchangesOwnExport = "otelmesh_exchanges_own_export",
+    /// Exchanges left alone because too many were open at once.
+    ExchangesOverLimit = "otelmesh_exchanges_over_limit",
+    /// Configurations that were refused; the filter then does nothing.
+    ConfigRejected = "otelmesh_config_rejected",
+    /// Hostcalls that failed where they should not.
+    HostErrors = "otelmesh_host_errors",
+}
+
+/// Gauges of what waits or is under way, in the order of [`Signal`].
+const WAITING: [&str; 2] = ["otelmesh_spans_waiting", "otelmesh_logs_waiting"];
+
+/// The counters of one signal.
+#[derive(Debug, Clone, Copy)]
+pub struct Ledger {
+    /// Entered the books.
+    pub recorded: Counter,
+    /// Taken by a receiver.
+    pub exported: Counter,
+    /// Refused by a receiver.
+    pub rejected: Counter,
+    /// No room.
+    pub queue_full: Counter,
+    /// No success.
+    pub export_failed: Counter,
+    /// Too large alone.
+    pub too_large: Counter,
+}
+
+/// Counts of one VM that Envoy does not know yet.
+#[derive(Debug)]
+pub struct Stats {
+    pending: [u64; NAMES.len()],
+    ids: Option<Ids>,
+    waiting: [i64; 2],
+}
+
+#[derive(Debug)]
+struct Ids {
+    counters: Vec<Option<u32>>,
+    waiting: Vec<Option<u32>>,
+}
+
+// === impl Signal ===
+
+impl Signal {
+    /// Both, in the order in which they are exported.
+    pub const ALL: [Self; 2] = [Self::Traces, Self::Logs];
+
+    /// The signal's books.
+    pub fn ledger(self) -> Ledger {
+        match self {
+            Self::Traces => Ledger {
+                recorded: Counter::SpansRecorded,
+                exported: Counter::SpansExported,
+                rejected: Counter::SpansRejected,
+                queue_full: Counter::SpansDroppedQueueFull,
+                export_failed: Counter::SpansDroppedExportFailed,
+                too_large: Counter::SpansDroppedTooLarge,
+            },
+            Self::Logs => Ledger {
+                recorded: Counter::LogsRecorded,
+                exported: Counter::LogsExported,
+                rejected: Counter::LogsRejected,
+                queue_full: Counter::LogsDroppedQueueFull,
+                export_failed: Counter::LogsDroppedExportFailed,
+                too_large: Counter::LogsDroppedTooLarge,
+            },
+        }
+    }
+}
+
+// === impl Stats ===
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self { pending: [0; NAMES.len()], ids: None, waiting: [0; 2] }
+    }
+}
+
+impl Stats {
+    /// Counts one.
+    pub fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts several at once.
+    pub fn add(&mut self, counter: Counter, by: u64) {
+        if let Some(pending) = self.pending.get_mut(counter as usize) {
+            *pending = pending.saturating_add(by);
+        }
+    }
+
+    /// Hands everything to Envoy. `waiting` is what waits or is under way now, in the order of [`Signal::ALL`].
+    pub fn publish(&mut self, host: &mut impl Host, waiting: [u64; 2]) {
+        let ids = self.ids.get_or_insert_with(|| Ids::define(host));
+        for (pending, id) in self.pending.iter_mut().zip(&ids.counters) {
+            // Envoy refuses to raise a counter by nothing.
+            if *pending > 0
+                && let Some(id) = id
+                && host.increment_metric(*id, i64::try_from(*pending).unwrap_or(i64::MAX)).is_ok()
+            {
+                *pending = 0;
+            }
+        }
+        for ((published, now), id) in self.waiting.iter_mut().zip(waiting).zip(&ids.waiting) {
+            let now = i64::try_from(now).unwrap_or(i64::MAX);
+            let change = now.saturating_sub(*published);
+            // A worker adds its part: the gauge is the sum over all workers.
+            if change != 0
+                && let Some(id) = id
+                && host.increment_metric(*id, change).is_ok()
+            {
+                *published = now;
+            }
+        }
+    }
+}
+
+impl Ids {
+    fn define(host: &mut impl Host) -> Self {
+        let mut define = |kind, names: &[&str]| names.iter().map(|n| host.define_metric(kind, n).ok()).collect();
+        Self { counters: define(MetricKind::Counter, NAMES), waiting: define(MetricKind::Gauge, &WAITING) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::Fake;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn counts_reach_envoy_once_and_gauges_are_differences() {
+        let mut host = Fake::default();
+        let mut stats = Stats::default();
+        stats.add(Counter::SpansRecorded, 3);
+        stats.count(Counter::LogsDroppedTooLarge);
+        stats.publish(&mut host, [3, 0]);
+        assert_eq!(host.stat("otelmesh_spans_recorded"), 3);
+        assert_eq!(host.stat("otelmesh_logs_dropped_too_large"), 1);
+        assert_eq!(host.stat("otelmesh_spans_waiting"), 3);
+        stats.publish(&mut host, [1, 2]);
+        assert_eq!(host.stat("otelmesh_spans_recorded"), 3);
+        assert_eq!(host.stat("otelmesh_spans_waiting"), 1);
+        assert_eq!(host.stat("otelmesh_logs_waiting"), 2);
+    }
+
+    #[test]
+    fn names_are_unique_and_say_whose_they_are() {
+        let all: std::collections::BTreeSet<_> = NAMES.iter().chain(&WAITING).collect();
+        assert_eq!(all.len(), NAMES.len() + WAITING.len());
+        assert!(all.iter().all(|name| name.starts_with("otelmesh_")));
+        assert_eq!(NAMES[Counter::HostErrors as usize], "otelmesh_host_errors");
+    }
+}
