@@ -75,17 +75,17 @@ fn another_client_reads_and_copies_the_image() {
     let dir = tempfile::tempdir().unwrap();
     let (path, module) = wasm(&dir);
     let registry = Registry::open();
-    let printed = run(otelmesh().args(["image", "push", &format!("{}/f", registry.address), "--wasm", &path]));
+    let printed = run(otelmesh().args(["image", "push", &format!("{}/filter", registry.address), "--wasm", &path]));
     let digest = printed.trim().rsplit('@').next().unwrap();
 
-    let image = format!("docker://{}/f:{}", registry.address, env!("CARGO_PKG_VERSION"));
+    let image = format!("docker://{}/filter:{}", registry.address, env!("CARGO_PKG_VERSION"));
     let inspected = run(tools::debian("skopeo").args(["inspect", "--tls-verify=false", &image]));
     let inspected: Value = serde_json::from_str(&inspected).unwrap();
     assert_eq!(inspected["Digest"], digest);
     assert_eq!(inspected["Labels"]["org.opencontainers.image.licenses"], "Apache-2.0");
 
     let copy = dir.path().join("copy");
-    let by_digest = format!("docker://{}/f@{digest}", registry.address);
+    let by_digest = format!("docker://{}/filter@{digest}", registry.address);
     let options = ["--insecure-policy", "copy", "--src-tls-verify=false"];
     run(tools::debian("skopeo").args(options).args([&by_digest, &format!("dir:{}", copy.display())]));
     let layer = inspected["Layers"][0].as_str().unwrap().strip_prefix("sha256:").unwrap();
@@ -106,7 +106,7 @@ fn a_layout_has_the_digest_that_the_registry_gives_and_other_tools_read_it() {
     }
 
     let registry = Registry::open();
-    let name = format!("{}/f:1", registry.address);
+    let name = format!("{}/filter:1", registry.address);
     let pushed = run(otelmesh().args(["image", "push", &name, "--layout", layout, "-o", "json"]));
     let pushed: Value = serde_json::from_str(&pushed).unwrap();
     assert_eq!(pushed["digest"], built.trim());
@@ -118,7 +118,7 @@ fn a_registry_with_a_password_takes_it_from_docker_login_and_from_standard_input
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = wasm(&dir);
     let registry = Registry::with_password();
-    let name = format!("{}/f:1", registry.address);
+    let name = format!("{}/filter:1", registry.address);
     let config = |text: &str| {
         let home = dir.path().join("docker");
         fs::create_dir_all(&home).unwrap();
@@ -137,7 +137,7 @@ fn a_registry_with_a_password_takes_it_from_docker_login_and_from_standard_input
     // Y2k6d3Jvbmc= is ci:wrong, Y2k6Ymx1ZTpib3g= is ci:blue:box.
     let login = |auth: &str| config(&format!(r#"{{"auths": {{"{}": {{"auth": "{auth}"}}}}}}"#, registry.address));
     let said = refused(push().env("DOCKER_CONFIG", login("Y2k6d3Jvbmc=")));
-    assert!(said.contains("are wrong or may not push to f"), "{said}");
+    assert!(said.contains("are wrong or may not push to filter"), "{said}");
     run(push().env("DOCKER_CONFIG", login("Y2k6Ymx1ZTpib3g=")));
 
     let mut child = push()
@@ -160,7 +160,7 @@ fn https_wants_a_certificate_that_this_machine_trusts() {
     let (secure, clear) = (Registry::with_certificate(), Registry::open());
     let push = |registry: &Registry, http: &str| {
         let mut command = otelmesh();
-        command.args(["image", "push", &format!("{}/f:1", registry.address), "--wasm", &path]);
+        command.args(["image", "push", &format!("{}/filter:1", registry.address), "--wasm", &path]);
         command.arg(format!("--plain-http={http}"));
         command
     };
@@ -185,7 +185,7 @@ fn faults_of_the_network_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = wasm(&dir);
     let nobody = registry::free_address();
-    let said = refused(otelmesh().args(["image", "push", &format!("{nobody}/f:1"), "--wasm", &path]));
+    let said = refused(otelmesh().args(["image", "push", &format!("{nobody}/filter:1"), "--wasm", &path]));
     assert!(said.contains("Connection refused") && said.contains(&format!("curl -v http://{nobody}/v2/")), "{said}");
 
     // Something that listens and is no registry.
@@ -197,7 +197,7 @@ fn faults_of_the_network_say_what_to_do() {
             let _ = stream.write_all(b"HTTP/1.1 405 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
-    let said = refused(otelmesh().args(["image", "push", &format!("{address}/f:1"), "--wasm", &path]));
+    let said = refused(otelmesh().args(["image", "push", &format!("{address}/filter:1"), "--wasm", &path]));
     assert!(said.contains(&format!("is {address} a registry?")), "{said}");
 }
 
@@ -230,7 +230,7 @@ fn a_registry_that_restarts_is_waited_for() {
             let _ = client.shutdown(Shutdown::Both);
         }
     });
-    let output = otelmesh().args(["image", "push", &format!("{address}/f:1"), "--wasm", &path]).output().unwrap();
+    let output = otelmesh().args(["image", "push", &format!("{address}/filter:1"), "--wasm", &path]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("503; trying again in 500ms"), "{said}");
 }
@@ -240,6 +240,6 @@ fn what_is_no_filter_never_leaves_this_machine() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.wasm");
     fs::write(&path, wat::parse_str("(module)").unwrap()).unwrap();
-    let said = refused(otelmesh().args(["image", "push", "127.0.0.1:1/f:1", "--wasm", path.to_str().unwrap()]));
+    let said = refused(otelmesh().args(["image", "push", "127.0.0.1:1/filter:1", "--wasm", path.to_str().unwrap()]));
     assert!(said.contains("it does not export proxy_abi_version_0_2_1"), "{said}");
 }

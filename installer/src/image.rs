@@ -21,7 +21,7 @@ mod reference;
 
 pub use auth::{Credentials, CredentialsError};
 pub use pack::{Image, LAYER_TYPE, MANIFEST_TYPE, PLUGIN};
-pub use reference::{ReferenceError, Target};
+pub use reference::{REPOSITORY_LENGTH, ReferenceError, Target};
 
 /// Arguments of `otelmesh image`.
 #[derive(Debug, Args)]

@@ -53,7 +53,10 @@ fn errors_leave_standard_output_empty_and_name_the_key() {
         (vec!["render", "--set-json", "a={"], "--set-json \"a={\" holds no JSON"),
         (vec!["render", "-f", "/nonexistent.yaml"], "cannot read the values file /nonexistent.yaml"),
         (vec!["render", "--show-only", "templates/x.yaml"], "--show-only templates/x.yaml is no template of the chart"),
-        (vec!["render", "--set", "filter.image.registry=r", "--release-name", "A_b"], "--release-name \"A_b\" must be"),
+        (
+            vec!["render", "--set", "filter.image.registry=r.example", "--release-name", "A_b"],
+            "--release-name \"A_b\" must be",
+        ),
     ] {
         let output = otelmesh(&args);
         let errors = String::from_utf8(output.stderr).unwrap();

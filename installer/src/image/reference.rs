@@ -5,8 +5,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use oci_client::Reference;
+
+/// Istio's agent takes no shorter and no longer repository, though registries do.
+pub const REPOSITORY_LENGTH: RangeInclusive<usize> = 2..=255;
 
 /// Where an image goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,11 @@ impl Target {
             return Err(refuse("names no registry"));
         }
         let reference = Reference::try_from(text).map_err(|e| refuse(&format!("is no image reference ({e})")))?;
+        if !REPOSITORY_LENGTH.contains(&reference.repository().len()) {
+            return Err(refuse(
+                "has a repository of less than 2 or more than 255 characters, which Istio does not pull",
+            ));
+        }
         let has_tag = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
         let tag = reference.tag().filter(|_| has_tag).unwrap_or(env!("CARGO_PKG_VERSION"));
         Ok(Self {
@@ -87,14 +96,14 @@ mod tests {
     fn without_a_tag_the_image_gets_the_commands_version() {
         let vectors = [
             ("registry.example.com/otelmesh/filter", env!("CARGO_PKG_VERSION"), "the port is no tag"),
-            ("localhost:5000/f", env!("CARGO_PKG_VERSION"), "the port is no tag"),
-            ("localhost:5000/f:1", "1", "a tag"),
+            ("localhost:5000/fi", env!("CARGO_PKG_VERSION"), "the port is no tag"),
+            ("localhost:5000/fi:1", "1", "a tag"),
             ("localhost/a/b/c:x-1", "x-1", "a deeper path"),
         ];
         for (text, tag, reason) in vectors {
             assert_eq!(Target::parse(text).unwrap().tag, tag, "{text}: {reason}");
         }
-        assert_eq!(Target::parse("localhost:5000/f:1").unwrap().to_string(), "localhost:5000/f:1");
+        assert_eq!(Target::parse("localhost:5000/fi:1").unwrap().to_string(), "localhost:5000/fi:1");
     }
 
     #[test]
@@ -104,8 +113,9 @@ mod tests {
             ("filter", "names no registry", "the same"),
             ("https://r.example/f", "has a scheme", "a URL"),
             ("r.example/f@sha256:00", "has a digest", "a digest cannot be chosen"),
+            ("r.example/f:1", "which Istio does not pull", "its library wants two letters"),
             ("r.example/F:1", "is no image reference", "registries refuse upper case"),
-            ("r.example/f:a b", "is no image reference", "no tag"),
+            ("r.example/filter:a b", "is no image reference", "no tag"),
         ];
         for (text, words, reason) in vectors {
             let error = Target::parse(text).unwrap_err().to_string();

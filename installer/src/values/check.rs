@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{Filter, Image, Values};
+use crate::image::REPOSITORY_LENGTH;
 
 /// Istio's bounds (WasmPlugin's CRD).
 const MAX_TARGET_REFS: usize = 16;
@@ -40,16 +41,20 @@ fn image(image: &Image, wrong: &mut Vec<String>) {
                 .to_owned(),
         );
     } else {
-        let bare = !registry.contains("://") && !registry.starts_with('/') && !registry.ends_with('/');
+        let host = registry.split('/').next().unwrap_or_default();
         must(
             wrong,
-            bare && registry.bytes().all(|b| b.is_ascii_graphic()),
+            // Without a dot or a port the agent's library takes it for a repository of Docker's own registry.
+            (host.contains(['.', ':']) || host == "localhost")
+                && !registry.contains("://")
+                && !registry.ends_with('/')
+                && registry.bytes().all(|b| b.is_ascii_graphic()),
             format_args!(
-                "filter.image.registry: {registry:?} must be a host, with its port if it has one, and no scheme"
+                "filter.image.registry: {registry:?} must be a host with a dot in its name or with its port, and no scheme"
             ),
         );
     }
-    let is_repository = !repository.is_empty()
+    let is_repository = REPOSITORY_LENGTH.contains(&repository.len())
         && repository.split('/').all(|part| {
             part.starts_with(is_lower_or_digit)
                 && part.ends_with(is_lower_or_digit)
@@ -58,7 +63,9 @@ fn image(image: &Image, wrong: &mut Vec<String>) {
     must(
         wrong,
         is_repository,
-        format_args!("filter.image.repository: {repository:?} must be a lower-case path without tag or digest"),
+        format_args!(
+            "filter.image.repository: {repository:?} must be a lower-case path of 2 to 255 characters, without tag or digest"
+        ),
     );
     let is_tag = tag.len() <= 128
         && !tag.starts_with(['.', '-'])

@@ -66,7 +66,9 @@ fn each_wrong_key_is_named_with_what_it_must_be() {
     let long = format!("filter.env.LONG={}", "x".repeat(2049));
     let vectors: &[(&[&str], &str, &str)] = &[
         (&["filter.image.registry=https://r"], "filter.image.registry", "a URL is no registry"),
-        (&["filter.image.registry=r/"], "filter.image.registry", "it would give r//repository"),
+        (&["filter.image.registry=registry"], "filter.image.registry", "it would be pulled from Docker's registry"),
+        (&["filter.image.repository=f"], "filter.image.repository", "Istio's agent wants two letters"),
+        (&["filter.image.registry=r.example/"], "filter.image.registry", "it would give r//repository"),
         (&["filter.image.repository=Otelmesh"], "filter.image.repository", "registries refuse upper case"),
         (&["filter.image.repository=a:b"], "filter.image.repository", "the tag has a key of its own"),
         (&["filter.image.tag=a b"], "filter.image.tag", "no such tag can be"),
