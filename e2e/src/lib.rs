@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 pub mod proxy;
 pub mod raw;
+pub mod registry;
+pub mod tools;
 pub mod upstream;
 
 /// The Envoy to test with.

@@ -46,6 +46,7 @@ pub const MIN_BACKOFF: Millis = Millis(1_000);
 
 /// The whole pluginConfig. Every key may be left out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
     /// Where telemetry goes.
@@ -75,6 +76,7 @@ pub struct Config {
 
 /// An OTLP/HTTP protobuf receiver that Envoy knows as a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Exporter {
     /// Envoy's name of the collector's cluster, in Istio `outbound|4318||SERVICE.NAMESPACE.svc.CLUSTER-DOMAIN`.
@@ -91,6 +93,7 @@ pub struct Exporter {
 
 /// Bounds of what waits in memory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Batch {
     /// How long a record waits at most before its batch leaves, 100ms to 60s.
@@ -107,6 +110,7 @@ pub struct Batch {
 
 /// Which trace headers are read and written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Propagation {
     /// Formats to read, in order: the first that holds a valid context wins.
@@ -117,6 +121,7 @@ pub struct Propagation {
 
 /// A propagator, by its name in `OTEL_PROPAGATORS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// W3C Trace Context: `traceparent` and `tracestate`.
@@ -129,14 +134,17 @@ pub enum Format {
 
 /// Which new traces are recorded; a trace that comes in keeps its caller's decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Sampling {
     /// Part of the new traces that is recorded, 0 to 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub ratio: f64,
 }
 
 /// Which side of a call the proxy stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// As Envoy's listener says (`xds.listener_direction`); inbound where it says nothing.
@@ -150,6 +158,7 @@ pub enum Direction {
 
 /// Who the telemetry is about.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Resource {
     /// Attributes that are set by hand; they win over what the proxy knows of itself.
@@ -158,6 +167,7 @@ pub struct Resource {
 
 /// One kind of telemetry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Signal {
     /// Whether it is recorded at all.
@@ -367,6 +377,17 @@ impl<'de> Deserialize<'de> for Millis {
             }
         }
         d.deserialize_str(Visitor)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Millis {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Millis".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9]+(ms|s|m)$"})
     }
 }
 

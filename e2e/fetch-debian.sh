@@ -1,0 +1,71 @@
+#!/bin/sh
+# Puts Debian programs that the tests run into target/debian, unpacked and not installed: a registry, and a client that
+# is not ours. Takes the machine's own Debian release as its package index knows it, with the shared libraries that the
+# machine lacks. Runs once; run again it does nothing. Needs apt-get and dpkg, and says so where they are missing.
+set -eu
+
+packages="docker-registry skopeo"
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+out=${1:-$root/target/debian}
+
+fail() {
+  echo "fetch-debian: $1" >&2
+  exit 1
+}
+
+{ command -v apt-get && command -v dpkg; } >/dev/null ||
+  fail "needs Debian's apt-get and dpkg; elsewhere put docker-registry and skopeo into $out/usr/bin"
+
+release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+stamp="$release $packages"
+if [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ]; then
+  exit 0
+fi
+
+rm -rf "$out"
+mkdir -p "$out/archives"
+cd "$out/archives"
+# The index is the machine's own and may be newer than this script: refresh it only when it does not do.
+download() {
+  # shellcheck disable=SC2086 # a list of names
+  apt-get -o APT::Sandbox::User=root download -q "$@"
+}
+# shellcheck disable=SC2086
+download $packages 2>/dev/null || { apt-get update -q >/dev/null && download $packages; } ||
+  fail "could not download $packages for Debian $release; is a Debian mirror within reach?"
+
+unpack() {
+  for archive in ./*.deb; do
+    [ ! -e "$archive" ] || { dpkg -x "$archive" .. && rm "$archive"; }
+  done
+}
+unpack
+
+library_path() {
+  find "$out/lib" "$out/usr/lib" -name '*.so*' -exec dirname {} \; 2>/dev/null | sort -u | paste -sd:
+}
+missing() {
+  for name in $packages; do
+    LD_LIBRARY_PATH=$(library_path) ldd "$out/usr/bin/$name" 2>/dev/null | sed -n 's/^[[:space:]]*\(.*\) => not found$/\1/p'
+  done | sort -u
+}
+
+# A shared library that neither the machine nor the packages have is in a package that one of them depends on, or in one
+# that such a package depends on: go down level by level, so that nothing is taken that is not needed.
+level=$packages
+while [ -n "$(missing)" ] && [ -n "$level" ]; do
+  # shellcheck disable=SC2086
+  level=$(apt-cache depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances $level |
+    sed -n 's/^ *Depends: \(lib[a-z0-9].*\)$/\1/p' | sort -u)
+  for name in $level; do
+    dpkg -s "$name" >/dev/null 2>&1 || download "$name" || fail "could not download $name"
+  done
+  unpack
+done
+[ -z "$(missing)" ] || fail "$packages lack $(missing | paste -sd' ')"
+
+cd "$out"
+rmdir archives
+library_path >libraries
+echo "$stamp" >stamp

@@ -1,0 +1,150 @@
+//! The chart rendered by the real Helm and by `otelmesh render`: the same objects, and the same values refused.
+
+use std::fs;
+use std::process::Command;
+
+use otelmesh::chart::{Chart, Release};
+use otelmesh::values::Sources;
+use otelmesh_e2e::tools::{go_tool, otelmesh, refused, root, run};
+use serde_json::{Value, json};
+
+const REGISTRY: &str = "filter.image.registry=registry.example.com:5000";
+
+fn helm(args: &[&str]) -> Command {
+    let mut command = Command::new(go_tool("helm"));
+    command.current_dir(root()).args(args);
+    command
+}
+
+/// The objects in rendered text, with what may differ taken away.
+fn objects(text: &str, manager: &str) -> Vec<Value> {
+    let mut objects: Vec<Value> = serde_saphyr::from_multiple(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    for object in &mut objects {
+        let labels = &mut object["metadata"]["labels"];
+        assert_eq!(labels["app.kubernetes.io/managed-by"], manager);
+        labels["app.kubernetes.io/managed-by"] = json!("whoever rendered it");
+        numbers(object);
+    }
+    objects.sort_by_key(|object| object["kind"].to_string());
+    objects
+}
+
+/// 1, 1.0 and 1e+00 are one number to Kubernetes.
+fn numbers(value: &mut Value) {
+    match value {
+        Value::Number(n) => *value = json!(n.as_f64()),
+        Value::Array(items) => items.iter_mut().for_each(numbers),
+        Value::Object(map) => map.values_mut().for_each(numbers),
+        _ => {}
+    }
+}
+
+/// Renders with both.
+fn both(values: &str, set: &[&str]) -> (Vec<Value>, Vec<Value>) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("values.yaml");
+    fs::write(&file, values).unwrap();
+    let mut args = vec!["-f", file.to_str().unwrap(), "--set", REGISTRY, "-n", "observability"];
+    set.iter().for_each(|set| args.extend(["--set", set]));
+    let theirs = run(helm(&["template", "mesh-a", "manifests"]).args(&args));
+    let ours = run(otelmesh().args(["render", "--release-name", "mesh-a"]).args(&args));
+    (objects(&theirs, "Helm"), objects(&ours, "otelmesh"))
+}
+
+#[test]
+fn both_give_the_same_objects() {
+    let vectors: &[(&str, &[&str], &str)] = &[
+        ("", &[], "the defaults"),
+        ("filter: {image: {tag: '1.10'}}", &[], "a tag that looks like a number"),
+        ("", &["filter.image.tag=007"], "one that looks like an octal number"),
+        (
+            "filter: {image: {digest: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}}",
+            &["filter.image.tag=x"],
+            "a digest beside a tag",
+        ),
+        ("filter: {selector: {matchLabels: {app: shop, 'on': 'yes'}}}", &["filter.namespace=shop"], "a selector"),
+        ("", &["filter.selector.matchLabels.app\\.kubernetes\\.io/name=shop"], "a label with dots"),
+        (
+            "filter: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g}, {kind: Service, name: s}]}",
+            &[],
+            "references",
+        ),
+        ("", &["filter.targetRefs[0].kind=Service,filter.targetRefs[0].name=s"], "references by index"),
+        ("mesh: {disableNativeTracing: false, rootNamespace: mesh}", &[], "no Telemetry"),
+        ("mesh: {disableNativeTracing: no}", &[], "YAML 1.1, in which no is false"),
+        ("filter: {priority: 1000000}", &[], "a number that Go writes with an exponent"),
+        ("filter: {priority: 010}", &[], "a number that YAML 1.1 takes for eight"),
+        ("filter: {priority: -5, phase: STATS, failStrategy: FAIL_RELOAD}", &[], "another place in the chain"),
+        ("filter: {image: {pullPolicy: Always, pullSecret: regcred}}", &[], "a private registry"),
+        ("filter: {hostEnv: []}", &[], "no variables from the proxy"),
+        ("filter: {env: {OTEL_SERVICE_NAME: shop, POD_NAME: \"a\\\"b\\\\c\\u00e9\\n\"}}", &[], "a value to be quoted"),
+        ("filter: {hostEnv: null, env: {}}", &["filter.hostEnv={A,B}"], "a list from an option over a null"),
+        ("filter: {config: {exporter: null, sampling: null}}", &[], "keys of the chart taken away"),
+        (
+            "filter: {config: {exporter: {cluster: 'outbound|443||o.example', timeout: 5s, authority: o.example}}}",
+            &[],
+            "an exporter of one's own",
+        ),
+        (
+            "filter: {config: {batch: {maxQueueBytes: 4194304}, sampling: {ratio: 1}, propagation: {extract: [b3], inject: []}}}",
+            &[],
+            "numbers and empty lists",
+        ),
+        (
+            "filter: {config: {resource: {attributes: {a: 'yes', b: '1_000', c: '0x10', d: '1:30', e: '~', f: '=', g: \"x\\ny\", h: ' x', i: '', j: '0o7', k: '1e3', 'on': '<<'}}}}",
+            &[],
+            "strings that YAML 1.1 takes for something else",
+        ),
+        ("collector: {name: c, namespace: obs, clusterDomain: example.internal}", &[], "a collector elsewhere"),
+    ];
+    for (values, set, reason) in vectors {
+        let (theirs, ours) = both(values, set);
+        assert!(!theirs.is_empty());
+        assert_eq!(ours, theirs, "{reason}: {values} {set:?}; right is Helm's");
+    }
+}
+
+#[test]
+fn both_refuse_the_same_values() {
+    for (set, reason) in [
+        ("filter.image.registry=", "no registry"),
+        ("filter.image.tagg=1", "an unknown key"),
+        ("filter.image.digest=sha256:0", "half a digest"),
+        ("filter.config.sampling.rate=1", "a key that the filter does not know"),
+        ("filter.config.sampling.ratio=2", "more than all"),
+        ("filter.config.batch.scheduleDelay=1", "a duration without a unit"),
+        ("filter.config.propagation.extract={w3c}", "no propagator's name"),
+        ("filter.failStrategy=FAIL_CLOSE", "denied traffic"),
+        ("filter.phase=FIRST", "no phase"),
+        ("filter.image.pullPolicy=Never", "no policy of Istio"),
+        ("collector.name=", "no collector"),
+        ("collector=null", "no collector at all"),
+        ("filter.image={a,b,c,d,e,f}", "a list for a map"),
+        ("filter.targetRefs[0][0]=g", "a list for a reference"),
+        ("filter.targetRefs[0].kindd=g", "half a reference"),
+        ("filter.selector.matchLabels.a=b,filter.targetRefs[0].kind=K,filter.targetRefs[0].name=n", "both at once"),
+    ] {
+        let set = format!("{REGISTRY},{set}");
+        let theirs = refused(helm(&["template", "x", "manifests"]).args(["--set", &set]));
+        assert!(theirs.contains("Error:"), "{reason}: {theirs}");
+        let ours = refused(otelmesh().args(["render", "--set", &set]));
+        assert!(ours.starts_with("otelmesh: wrong values:"), "{reason}: {ours}");
+    }
+}
+
+#[test]
+fn helm_finds_nothing_to_complain_about() {
+    let said = run(&mut helm(&["lint", "--strict", "manifests", "--set", REGISTRY]));
+    assert!(said.contains("0 chart(s) failed"), "{said}");
+}
+
+#[test]
+fn helm_prints_the_notes_that_we_print() {
+    let dry = ["install", "mesh-a", "manifests", "--dry-run=client", "--set", REGISTRY, "-n", "observability"];
+    let said = run(&mut helm(&dry));
+    let chart = Chart::embedded().unwrap();
+    let sources = Sources { set: vec![REGISTRY.to_owned()], ..Sources::default() };
+    let release = Release { name: "mesh-a".to_owned(), namespace: "observability".to_owned() };
+    let notes = chart.notes(&sources.merge(chart.defaults()).unwrap(), &release).unwrap();
+    assert!(said.contains(notes.trim()), "{said}\ndoes not hold\n{notes}");
+}
