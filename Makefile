@@ -7,7 +7,7 @@ OTELMESH := target/release/otelmesh
 say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help wasm build envoy demo test lint test-tools clean
+.PHONY: help wasm build envoy demo test e2e-api lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -39,6 +39,12 @@ test: wasm ## All tests that need no cluster, with the newest and the oldest Env
 	@e2e/fetch-debian.sh
 	$(call say,'testing')
 	@e2e/run-tests.sh unit envoy registry
+
+e2e-api: ## The chart against real Helm and Istio's own schemas
+	$(call say,'providing what the tests run')
+	@e2e/fetch-go-tools.sh
+	$(call say,'testing')
+	@e2e/run-tests.sh api
 
 lint: ## Format, clippy on both targets, documentation and shell scripts, with warnings denied
 	$(call say,'checking format and lints and documentation')

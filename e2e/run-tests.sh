@@ -2,7 +2,7 @@
 # Runs groups of tests one after the other and ends with a line for each: its name and how many tests ran. Stops at
 # nothing, so that one run shows all that is broken. Fails when a test failed, was ignored, or when a group ran none.
 #
-# Usage: run-tests.sh GROUP…, of which there are: unit envoy registry
+# Usage: run-tests.sh GROUP…, of which there are: unit envoy registry api
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -61,6 +61,10 @@ for group in "$@"; do
     registry)
       build_command
       run 'image registry' cargo test -p otelmesh-e2e --test image
+      ;;
+    api)
+      build_command
+      run 'chart against Helm and Istio' cargo test -p otelmesh-e2e --test helm --test istio
       ;;
     *)
       echo "run-tests: no group $group" >&2

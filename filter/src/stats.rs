@@ -21,7 +21,7 @@ macro_rules! counters {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Counter { $($(#[$doc])* $name,)* }
         /// The stats' names, in the order of [`Counter`].
-        pub const NAMES: &[&str] = &[$($stat,)*];
+        const NAMES: &[&str] = &[$($stat,)*];
     };
 }
 
@@ -114,6 +114,11 @@ pub struct Stats {
 struct Ids {
     counters: Vec<Option<u32>>,
     waiting: Vec<Option<u32>>,
+}
+
+/// The names of all stats.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().chain(&WAITING).copied()
 }
 
 // === impl Signal ===
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_say_whose_they_are() {
-        let all: std::collections::BTreeSet<_> = NAMES.iter().chain(&WAITING).collect();
+        let all: std::collections::BTreeSet<_> = names().collect();
         assert_eq!(all.len(), NAMES.len() + WAITING.len());
         assert!(all.iter().all(|name| name.starts_with("otelmesh_")));
         assert_eq!(NAMES[Counter::HostErrors as usize], "otelmesh_host_errors");
