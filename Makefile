@@ -52,7 +52,7 @@ lint: ## Format, clippy on both targets, documentation and shell scripts, with w
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p otelmesh-filter --lib --target wasm32-wasip1 -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
 	@e2e/fetch-debian.sh
 	target/debian/usr/bin/shellcheck $$(git ls-files '*.sh' .ci/run)
 

@@ -12,7 +12,6 @@ use crate::export::{Effort, Exporter, Means, Reply, Target};
 use crate::host::{Host, LogLevel, MapKind};
 use crate::propagation::id::Generator;
 use crate::resource;
-use crate::sampling::Sampler;
 use crate::stats::{Counter, Signal, Stats};
 
 /// Everything that a worker remembers. Batches live here, not in a root context, so that inbound and outbound share
@@ -126,7 +125,7 @@ impl<H: Host> Plugin<H> {
             self.exporters.insert(id, Exporter::new(target));
             id
         });
-        Settings { sampler: Sampler::new(&config.sampling), config, exporter }
+        Settings::new(config, exporter)
     }
 
     /// Time to look whether something has waited for long enough.

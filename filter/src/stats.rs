@@ -70,6 +70,14 @@ counters! {
     MalformedB3multi = "otelmesh_malformed_b3multi",
     /// Requests whose `tracestate` was dropped as malformed.
     MalformedTracestate = "otelmesh_malformed_tracestate",
+    /// Requests whose formats named different traces; the order of `propagation.extract` decided.
+    ConflictingContexts = "otelmesh_conflicting_contexts",
+    /// Requests with a malformed `uber-trace-id`.
+    MalformedJaeger = "otelmesh_malformed_jaeger",
+    /// Requests with a malformed `x-amzn-trace-id`.
+    MalformedXray = "otelmesh_malformed_xray",
+    /// Requests with malformed `ot-tracer-*`.
+    MalformedOttrace = "otelmesh_malformed_ottrace",
     /// Exchanges that Envoy ended before it showed the filter their request, such as malformed requests.
     ExchangesLogOnly = "otelmesh_exchanges_log_only",
     /// Exchanges left alone because they are telemetry exports themselves.
