@@ -159,8 +159,8 @@ mod tests {
     fn thresholds_are_read_as_they_are_written() {
         let rows = [
             ("0", Some(0)),
-            ("8", Some(0x8000_0000_0000_00)),
-            ("e666", Some(0xe666_0000_0000_00)),
+            ("8", Some(0x0080_0000_0000_0000)),
+            ("e666", Some(0x00e6_6600_0000_0000)),
             ("ffffffffffffff", Some(VALUES - 1)),
             ("00000000000001", Some(1)),
             ("", None),
