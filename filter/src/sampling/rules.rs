@@ -83,7 +83,7 @@ impl Rule {
             came.is_some_and(|came| value.as_ref().is_none_or(|value| value.as_bytes() == came))
         };
         self.kind.is_none_or(|k| k == *kind)
-            && any(self.methods.is_empty(), self.methods.iter().any(|m| *m == request.method))
+            && any(self.methods.is_empty(), self.methods.contains(&request.method))
             && any(self.paths.is_empty(), self.paths.iter().any(|p| p.matches(path)))
             && any(self.hosts.is_empty(), self.hosts.iter().any(|h| h.matches(host)))
             && any(self.ports.is_empty(), port.is_some_and(|port| self.ports.contains(&port)))
