@@ -27,6 +27,7 @@ pub mod plugin;
 pub mod propagation;
 pub mod redact;
 pub mod resource;
+pub mod route;
 pub mod sampling;
 pub mod span;
 pub mod stats;
