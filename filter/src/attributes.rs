@@ -3,12 +3,12 @@
 //! status, and what stands in for `error.type`. Leaves out what Envoy did not say.
 
 pub mod custom;
-mod flags;
 mod peer;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::config::response_flags;
 use crate::host::Headers;
 use crate::otlp::{self, Value};
 use crate::redact;
@@ -92,11 +92,6 @@ const GRPC_STATUS: [&str; 17] = [
 /// The codes that are a server's own fault (semantic conventions for gRPC, "Span status").
 const GRPC_SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
 
-/// The bit of a response flag, by the name that Envoy's access logs use.
-pub fn response_flag(short: &str) -> Option<u64> {
-    flags::bit(short)
-}
-
 // === impl Request ===
 
 impl Request {
@@ -171,7 +166,7 @@ fn is_grpc(content_type: &[u8]) -> bool {
 impl Response {
     /// Names of the response flags, `UF,URX`; empty where none is set.
     pub fn flag_names(&self) -> String {
-        flags::names(self.flags)
+        response_flags::names(self.flags)
     }
 
     /// What `error.type` says of a failed exchange; `None` where it did not fail.
@@ -180,7 +175,7 @@ impl Response {
     /// answer: the response flag that tells why.
     pub fn failure(&self, kind: Kind) -> Option<Cow<'static, str>> {
         if self.code == 0 {
-            return Some(Cow::Borrowed(flags::first_long_name(self.flags).unwrap_or("_OTHER")));
+            return Some(Cow::Borrowed(response_flags::first_long_name(self.flags).unwrap_or("_OTHER")));
         }
         let first_error = match kind {
             Kind::Server => 500,

@@ -4,10 +4,10 @@
 
 use crate::attributes::custom::Custom;
 use crate::attributes::{Kind, Request, Response};
+use crate::config::pattern::PathTemplate;
 use crate::config::{Config, Direction, Exporter, LogPolicy, Propagation};
 use crate::export::USER_AGENT;
 use crate::host::{Headers, Host, MapKind};
-use crate::pattern::PathTemplate;
 use crate::propagation::id::Generator;
 use crate::propagation::{Carrier, Change, Decision, Format, Found, Parent, Propagators, SpanContext};
 use crate::route::Routes;

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use crate::config;
-use crate::pattern::PathTemplate;
+use crate::config::pattern::PathTemplate;
 
 /// Where routes come from.
 #[derive(Debug)]

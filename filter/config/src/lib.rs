@@ -4,13 +4,28 @@
 //! value is within its bounds. Refuses, with a sentence for the operator, what is not JSON, an unknown key, or a value
 //! out of bounds; the caller then switches the filter off rather than refusing traffic.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::panic,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unreachable,
+        clippy::todo
+    )
+)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::attributes::response_flag;
 use crate::pattern::{HostPattern, PathTemplate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub mod pattern;
+pub mod response_flags;
 
 /// Where a collector stands that the chart installs with its defaults.
 pub const DEFAULT_CLUSTER: &str = "outbound|4318||otel-collector.otelmesh.svc.cluster.local";
@@ -605,7 +620,7 @@ impl Config {
         }
         check(user_agents.iter().all(|a| !a.is_empty()), "exclude.userAgents has an empty entry, which excludes all")?;
         for flag in &sampling.keep.response_flags {
-            let is_known = response_flag(flag).is_some();
+            let is_known = response_flags::bit(flag).is_some();
             check(is_known, format_args!("sampling.keep.responseFlags: Envoy has no response flag {flag}"))?;
         }
         Ok(())
@@ -700,6 +715,14 @@ impl Default for Signal {
     fn default() -> Self {
         Self { enabled: true }
     }
+}
+
+// === impl Format ===
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 7] =
+        [Self::TraceContext, Self::Baggage, Self::B3, Self::B3Multi, Self::Jaeger, Self::XRay, Self::OtTrace];
 }
 
 // === impl Attribute ===
