@@ -5,6 +5,7 @@ use std::process::Command;
 
 use otelmesh::chart::{Chart, Release};
 use otelmesh::values::Sources;
+use otelmesh_e2e::rendered::{INSTALLATIONS, NEEDED};
 use otelmesh_e2e::tools::{go_tool, otelmesh, refused, root, run};
 use serde_json::{Value, json};
 
@@ -188,10 +189,53 @@ fn both_refuse_the_same_values() {
     }
 }
 
+/// Values files and options as both know them; a profile is a values file to Helm.
+fn installation(args: &[&str]) -> (Vec<String>, Vec<String>) {
+    let ours: Vec<_> = ["-n", "observability", "--set", NEEDED].iter().chain(args).map(ToString::to_string).collect();
+    let mut theirs = ours.clone();
+    if let Some(at) = theirs.iter().position(|arg| arg == "--profile") {
+        theirs[at] = "-f".to_owned();
+        theirs[at + 1] = format!("manifests/values-{}.yaml", theirs[at + 1]);
+    }
+    (ours, theirs)
+}
+
+#[test]
+fn both_give_the_same_objects_for_every_installation() {
+    for (reason, args) in INSTALLATIONS {
+        let (ours, theirs) = installation(args);
+        let theirs = objects(&run(helm(&["template", "mesh-a", "manifests"]).args(theirs)), "Helm");
+        let ours = objects(&run(otelmesh().args(["render", "--release-name", "mesh-a"]).args(ours)), "otelmesh");
+        assert_eq!(ours.len(), theirs.len(), "{reason}");
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "{reason}; right is Helm's");
+        }
+    }
+}
+
 #[test]
 fn helm_finds_nothing_to_complain_about() {
-    let said = run(&mut helm(&["lint", "--strict", "manifests", "--set", REGISTRY]));
-    assert!(said.contains("0 chart(s) failed"), "{said}");
+    for (reason, args) in INSTALLATIONS {
+        let said = run(helm(&["lint", "--strict", "manifests"]).args(installation(args).1));
+        assert!(said.contains("0 chart(s) failed"), "{reason}: {said}");
+    }
+}
+
+#[test]
+fn helm_renders_what_a_cluster_with_traffic_extensions_takes() {
+    let args = ["template", "x", "manifests", "--set", REGISTRY, "-a", "extensions.istio.io/v1alpha1/TrafficExtension"];
+    let theirs = objects(&run(&mut helm(&args)), "Helm");
+    let apis = vec!["extensions.istio.io/v1alpha1/TrafficExtension".to_owned()];
+    let chart = Chart::embedded().unwrap().for_apis(apis);
+    let sources = Sources { set: vec![REGISTRY.to_owned()], ..Sources::default() };
+    let release = Release { name: "x".to_owned(), namespace: "default".to_owned() };
+    let ours = chart.render(&sources.merge(chart.defaults()).unwrap(), &release).unwrap();
+    for kinds in [
+        theirs.iter().map(|o| o["kind"].as_str().unwrap()).collect(),
+        ours.iter().map(|o| o.kind()).collect::<Vec<_>>(),
+    ] {
+        assert!(kinds.contains(&"TrafficExtension") && !kinds.contains(&"WasmPlugin"), "{kinds:?}");
+    }
 }
 
 #[test]

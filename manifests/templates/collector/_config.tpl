@@ -165,6 +165,10 @@ service:
               prometheus:
                 host: ${env:MY_POD_IP}
                 port: 8888
+                # Written out, since what a reader leaves out changed its meaning: names end in units and in _total.
+                without_type_suffix: false
+                without_units: false
+                without_scope_info: true
       {{- else }}
       address: ${env:MY_POD_IP}:8888
       {{- end }}
