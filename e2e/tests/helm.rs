@@ -47,7 +47,10 @@ fn texts(object: &mut Value) {
     if object["kind"] != "ConfigMap" {
         return;
     }
-    for (_, text) in object["data"].as_object_mut().unwrap() {
+    for (name, text) in object["data"].as_object_mut().unwrap() {
+        if !name.ends_with(".yaml") && !name.ends_with(".json") {
+            continue;
+        }
         let source = text.as_str().unwrap();
         *text = serde_saphyr::from_str(source).unwrap_or_else(|e| panic!("{e}\n{source}"));
         numbers(text);

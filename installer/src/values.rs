@@ -26,7 +26,9 @@ pub use collector::{
     ExporterType, External, Gateway, Persistence, Preset, Sampling, SamplingMode, SecretKey, Signal, Toleration,
 };
 pub use mesh::{Delivery, Mesh, Native, Tracing, TracingMode, Traffic};
-pub use operations::{Allow, Backend, Demo, DemoSidecar, Jwt, Monitoring, Mtls, NetworkPolicy, Security};
+pub use operations::{
+    Allow, Backend, Chaos, Demo, DemoSidecar, Jwt, Load, Monitoring, Mtls, NetworkPolicy, Security, Trials,
+};
 pub use profile::Profile;
 pub use sources::{Sources, SourcesError};
 
@@ -54,6 +56,8 @@ pub struct Values {
     pub monitoring: Monitoring,
     /// Two services to see traces with.
     pub demo: Demo,
+    /// What puts an installation to the test.
+    pub trials: Trials,
 }
 
 /// The filter, and the workloads that get it.
