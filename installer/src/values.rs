@@ -17,18 +17,20 @@ mod check;
 mod collector;
 mod mesh;
 mod operations;
+mod pipelines;
 mod profile;
 mod set;
 mod sources;
 
 pub use collector::{
-    Agent, AntiAffinity, Autoscaling, Collector, CollectorConfig, CollectorImage, CollectorMode, Exporter,
-    ExporterType, External, Gateway, Persistence, Preset, Sampling, SamplingMode, SecretKey, Signal, Toleration,
+    Agent, AntiAffinity, Autoscaling, Collector, CollectorImage, CollectorMode, External, Gateway, Persistence, Preset,
+    Toleration,
 };
 pub use mesh::{Delivery, Mesh, Native, Tracing, TracingMode, Traffic};
 pub use operations::{
     Allow, Backend, Chaos, Demo, DemoSidecar, Jwt, Load, Monitoring, Mtls, NetworkPolicy, Security, Trials,
 };
+pub use pipelines::{CollectorConfig, Exporter, ExporterType, Sampling, SamplingMode, SecretKey, Signal};
 pub use profile::Profile;
 pub use sources::{Sources, SourcesError};
 

@@ -8,6 +8,8 @@ use crate::values::Sources;
 
 mod access;
 mod collector;
+mod mesh;
+mod readme;
 
 fn render(set: &[&str]) -> Result<Vec<Object>, ChartError> {
     let chart = Chart::embedded().unwrap();
