@@ -222,3 +222,12 @@ fn without_a_sidecar_the_pods_say_so() {
         }
     }
 }
+
+#[test]
+fn gateways_behind_agents_are_tcp_to_a_sidecar_and_else_what_their_other_service_says() {
+    for (mode, protocol) in [("agent-gateway", "tcp"), ("gateway", "grpc")] {
+        let objects = objects(&[&format!("collector.mode={mode}")]);
+        let port = named(&objects, "Service", "otel-collector-gateway")["spec"]["ports"][0].clone();
+        assert_eq!((&port["port"], &port["appProtocol"]), (&json!(4317), &json!(protocol)), "{mode}");
+    }
+}
