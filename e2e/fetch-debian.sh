@@ -4,7 +4,7 @@
 # machine lacks. Runs once; run again it does nothing. Needs apt-get and dpkg, and says so where they are missing.
 set -eu
 
-packages="docker-registry skopeo"
+packages="docker-registry shellcheck skopeo"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/target/debian}
@@ -17,6 +17,7 @@ fail() {
 { command -v apt-get && command -v dpkg; } >/dev/null ||
   fail "needs Debian's apt-get and dpkg; elsewhere put docker-registry and skopeo into $out/usr/bin"
 
+# shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 stamp="$release $packages"
 if [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ]; then

@@ -85,6 +85,11 @@ const GRPC_STATUS: [&str; 17] = [
 /// The codes that are a server's own fault (semantic conventions for gRPC, "Span status").
 const GRPC_SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
 
+/// The bit of a response flag, by the name that Envoy's access logs use.
+pub fn response_flag(short: &str) -> Option<u64> {
+    flags::bit(short)
+}
+
 // === impl Request ===
 
 impl Request {
@@ -123,6 +128,17 @@ impl Request {
 
     fn split_path(&self) -> (&str, &str) {
         self.path.split_once('?').unwrap_or((&self.path, ""))
+    }
+
+    /// The host without its port, and the port where it is named.
+    pub fn host_and_port(&self) -> (&str, Option<u16>) {
+        let (host, port) = peer::split(redact::authority(&self.authority));
+        (host, port.and_then(|port| u16::try_from(port).ok()))
+    }
+
+    /// The host in an authority.
+    pub fn host_of(authority: &str) -> &str {
+        peer::split(redact::authority(authority)).0
     }
 
     /// The path without its query.

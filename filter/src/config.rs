@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::attributes::response_flag;
+use crate::pattern::{HostPattern, PathTemplate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Where a collector stands that the chart installs with its defaults.
@@ -31,6 +33,14 @@ pub const DEFAULT_MAX_IN_FLIGHT: u32 = 2;
 /// `parentbased_always_on`, the sampler that OpenTelemetry SDKs start with.
 pub const DEFAULT_RATIO: f64 = 1.0;
 
+/// Where Kubernetes applications answer probes and scrapes by convention.
+pub const DEFAULT_EXCLUDED_PATHS: [&str; 6] =
+    ["/healthz", "/livez", "/readyz", "/health", "/metrics", "/stats/prometheus"];
+/// Who sends probes and scrapes.
+pub const DEFAULT_EXCLUDED_USER_AGENTS: [&str; 3] = ["kube-probe/", "Prometheus/", "GoogleHC/"];
+
+/// Most sampling rules, and most entries of a list within one.
+pub const MAX_RULES: usize = 64;
 /// Longest accepted name, path or attribute value in the configuration, in bytes.
 pub const MAX_TEXT: usize = 1024;
 /// Most resource attributes that may be set by hand.
@@ -61,6 +71,9 @@ pub struct Config {
     /// Which new traces are recorded.
     #[serde(deserialize_with = "object")]
     pub sampling: Sampling,
+    /// Which requests leave no record at all.
+    #[serde(deserialize_with = "object")]
+    pub exclude: Exclude,
     /// Whether spans are SERVER or CLIENT spans.
     pub direction: Direction,
     /// Who the telemetry is about.
@@ -71,7 +84,7 @@ pub struct Config {
     pub traces: Signal,
     /// Access logs.
     #[serde(deserialize_with = "object")]
-    pub logs: Signal,
+    pub logs: Logs,
 }
 
 /// An OTLP/HTTP protobuf receiver that Envoy knows as a cluster.
@@ -113,10 +126,74 @@ pub struct Batch {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Propagation {
-    /// Formats to read, in order: the first that holds a valid context wins.
+    /// Formats to read, in order: the first that holds a valid context wins; one further down that names another trace
+    /// is counted.
     pub extract: Vec<Format>,
-    /// Formats to write. Unset: tracecontext, and the B3 form that the request came with.
+    /// Formats to write. Unset: tracecontext, and those of `extract` that the request came with.
     pub inject: Option<Vec<Format>>,
+    /// Formats whose headers are taken away before the request goes on, unless they are written.
+    pub clear: Vec<Format>,
+    /// Whether the caller's context is gone on with.
+    pub trust: Trust,
+    /// What goes on to certain hosts, of outbound requests; the first that matches counts, at most 64.
+    pub boundaries: Vec<Boundary>,
+    /// What is different for requests to the workload.
+    #[serde(deserialize_with = "object")]
+    pub inbound: Side,
+    /// What is different for requests of the workload.
+    #[serde(deserialize_with = "object")]
+    pub outbound: Side,
+}
+
+/// Propagation in one direction; what is unset is as for both.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Side {
+    /// As `propagation.extract`.
+    pub extract: Option<Vec<Format>>,
+    /// As `propagation.inject`.
+    pub inject: Option<Vec<Format>>,
+    /// As `propagation.clear`.
+    pub clear: Option<Vec<Format>>,
+    /// As `propagation.trust`.
+    pub trust: Option<Trust>,
+}
+
+/// Whether the caller's context is gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// Its trace goes on, and its decision stands.
+    #[default]
+    All,
+    /// A new trace begins, linked to the caller's span; its decision and its tracestate count for nothing.
+    None,
+}
+
+/// Hosts beyond which less is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Boundary {
+    /// Hosts: `api.example`, or `*.example` for all below it, or `*`.
+    pub hosts: Vec<String>,
+    /// What goes on to them.
+    pub policy: BoundaryPolicy,
+}
+
+/// What goes on beyond a boundary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum BoundaryPolicy {
+    /// Everything.
+    Propagate,
+    /// No trace headers.
+    Strip,
+    /// Neither trace headers nor baggage.
+    StripWithBaggage,
 }
 
 /// A propagator, by its name in `OTEL_PROPAGATORS`.
@@ -126,10 +203,18 @@ pub struct Propagation {
 pub enum Format {
     /// W3C Trace Context: `traceparent` and `tracestate`.
     TraceContext,
+    /// W3C Baggage: `baggage`, which goes on as it came unless it is to be cleared.
+    Baggage,
     /// B3 in one header: `b3`.
     B3,
     /// B3 in several headers: `x-b3-traceid` and its kin.
     B3Multi,
+    /// Jaeger: `uber-trace-id`.
+    Jaeger,
+    /// AWS X-Ray: `x-amzn-trace-id`.
+    XRay,
+    /// OpenTracing's basic tracer: `ot-tracer-traceid` and its kin.
+    OtTrace,
 }
 
 /// Which new traces are recorded; a trace that comes in keeps its caller's decision.
@@ -137,9 +222,75 @@ pub enum Format {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Sampling {
-    /// Part of the new traces that is recorded, 0 to 1.
+    /// Part of the new traces that is recorded, 0 to 1, where no rule says otherwise.
     #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub ratio: f64,
+    /// The first rule that a request matches decides instead of `ratio`; at most 64.
+    pub rules: Vec<Rule>,
+    /// Spans that are exported although their trace is not recorded.
+    #[serde(deserialize_with = "object")]
+    pub keep: Keep,
+}
+
+/// A sampling rule: what a request has to be, and `action` or `ratio`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Rule {
+    /// Methods, such as `GET`.
+    pub methods: Vec<String>,
+    /// Hosts: `shop.example`, or `*.example` for all below it.
+    pub hosts: Vec<String>,
+    /// Path templates, such as `/orders/{id}` or `/api/**`.
+    pub paths: Vec<String>,
+    /// Ports, as the host names them.
+    pub ports: Vec<u16>,
+    /// Headers with their value, or with null for any value.
+    pub headers: BTreeMap<String, Option<String>>,
+    /// Only inbound or only outbound requests.
+    pub direction: Direction,
+    /// Record all of them, or none.
+    pub action: Option<Action>,
+    /// Record this part of them, 0 to 1.
+    pub ratio: Option<f64>,
+    /// Record so many a second at most, of each worker.
+    pub max_per_second: Option<f64>,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Record.
+    Keep,
+    /// Do not record.
+    Drop,
+}
+
+/// Spans that are exported although their trace is not recorded. They are marked with `otelmesh.kept`, and their flags
+/// say that the trace is not whole.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Keep {
+    /// Spans whose status is an error.
+    pub errors: bool,
+    /// Spans that took longer.
+    pub slower_than: Option<Millis>,
+    /// Spans with one of these response flags, such as `UF`.
+    pub response_flags: Vec<String>,
+}
+
+/// Requests that leave no record at all; their trace headers go on untouched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Exclude {
+    /// Path templates.
+    pub paths: Vec<String>,
+    /// Beginnings of user agents.
+    pub user_agents: Vec<String>,
 }
 
 /// Which side of a call the proxy stands on.
@@ -172,6 +323,36 @@ pub struct Resource {
 pub struct Signal {
     /// Whether it is recorded at all.
     pub enabled: bool,
+}
+
+/// Access logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Logs {
+    /// Whether they are recorded at all.
+    pub enabled: bool,
+    /// Of which exchanges.
+    pub policy: LogPolicy,
+    /// Part of the successful exchanges that is recorded, 0 to 1; whole traces at a time.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
+    pub ratio: f64,
+    /// No log where a span is recorded, which says the same.
+    pub skip_with_span: bool,
+}
+
+/// Which exchanges have an access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum LogPolicy {
+    /// All.
+    #[default]
+    All,
+    /// Those whose trace is recorded.
+    Sampled,
+    /// Those that failed.
+    Errors,
 }
 
 /// A length of time in milliseconds, written `250ms`, `10s` or `1m`.
@@ -234,9 +415,29 @@ impl Config {
         )?;
         check((1..=16).contains(&b.max_in_flight), "batch.maxInFlight must be from 1 to 16")?;
 
-        check(is_set(&self.propagation.extract), "propagation.extract names a format twice")?;
-        check(self.propagation.inject.as_deref().is_none_or(is_set), "propagation.inject names a format twice")?;
-        check((0.0..=1.0).contains(&self.sampling.ratio), "sampling.ratio must be from 0 to 1")?;
+        let p = &self.propagation;
+        let lists = [
+            ("extract", Some(&p.extract)),
+            ("inject", p.inject.as_ref()),
+            ("clear", Some(&p.clear)),
+            ("inbound.extract", p.inbound.extract.as_ref()),
+            ("inbound.inject", p.inbound.inject.as_ref()),
+            ("inbound.clear", p.inbound.clear.as_ref()),
+            ("outbound.extract", p.outbound.extract.as_ref()),
+            ("outbound.inject", p.outbound.inject.as_ref()),
+            ("outbound.clear", p.outbound.clear.as_ref()),
+        ];
+        for (key, list) in lists {
+            check(list.is_none_or(|formats| is_set(formats)), format_args!("propagation.{key} names a format twice"))?;
+        }
+        check((0.0..=1.0).contains(&self.logs.ratio), "logs.ratio must be from 0 to 1")?;
+        self.check_sampling()?;
+
+        check(p.boundaries.len() <= MAX_RULES, "propagation.boundaries may hold 64 boundaries at most")?;
+        for host in p.boundaries.iter().flat_map(|boundary| &boundary.hosts) {
+            let is_host = HostPattern::parse(host).is_some();
+            check(is_host, format_args!("propagation.boundaries: {host} is neither a name nor *.name"))?;
+        }
 
         let attributes = &self.resource.attributes;
         check(attributes.len() <= MAX_RESOURCE_ATTRIBUTES, "resource.attributes may hold 64 attributes at most")?;
@@ -261,6 +462,49 @@ fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Re
         }
     }
     deserializer.deserialize_map(Visitor(PhantomData))
+}
+
+impl Config {
+    fn check_sampling(&self) -> Result<(), ConfigError> {
+        let sampling = &self.sampling;
+        check((0.0..=1.0).contains(&sampling.ratio), "sampling.ratio must be from 0 to 1")?;
+        check(sampling.rules.len() <= MAX_RULES, "sampling.rules may hold 64 rules at most")?;
+        for (n, rule) in sampling.rules.iter().enumerate() {
+            let of = |what: &'static str| move || format!("sampling.rules[{n}] {what}");
+            let is_short =
+                [rule.methods.len(), rule.hosts.len(), rule.paths.len(), rule.ports.len(), rule.headers.len()]
+                    .iter()
+                    .all(|len| *len <= MAX_RULES);
+            check_that(is_short, of("lists more than 64 of a kind"))?;
+            check_that(rule.action.is_some() != rule.ratio.is_some(), of("needs either action or ratio"))?;
+            check_that(rule.ratio.is_none_or(|r| (0.0..=1.0).contains(&r)), of("has a ratio that is not from 0 to 1"))?;
+            let limit = rule.max_per_second;
+            check_that(
+                limit.is_none_or(|l| (0.001..=1e6).contains(&l)),
+                of("has a maxPerSecond that is not from 0.001 to 1000000"),
+            )?;
+            let paths = rule.paths.iter().all(|p| PathTemplate::parse(p).is_some());
+            check_that(paths, of("has a path that is no template such as /orders/{id} or /api/**"))?;
+            let hosts = rule.hosts.iter().all(|h| HostPattern::parse(h).is_some());
+            check_that(hosts, of("has a host that is neither a name nor *.name"))?;
+        }
+        let Exclude { paths, user_agents } = &self.exclude;
+        check(paths.len().max(user_agents.len()) <= MAX_RULES, "exclude lists more than 64 of a kind")?;
+        for path in paths {
+            let is_template = PathTemplate::parse(path).is_some();
+            check(is_template, format_args!("exclude.paths: {path} is no template such as /orders/{{id}} or /api/**"))?;
+        }
+        check(user_agents.iter().all(|a| !a.is_empty()), "exclude.userAgents has an empty entry, which excludes all")?;
+        for flag in &sampling.keep.response_flags {
+            let is_known = response_flag(flag).is_some();
+            check(is_known, format_args!("sampling.keep.responseFlags: Envoy has no response flag {flag}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn check_that(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError(sentence())) }
 }
 
 fn check(holds: bool, sentence: impl fmt::Display) -> Result<(), ConfigError> {
@@ -312,13 +556,34 @@ impl Default for Batch {
 
 impl Default for Propagation {
     fn default() -> Self {
-        Self { extract: vec![Format::TraceContext, Format::B3, Format::B3Multi], inject: None }
+        Self {
+            extract: vec![Format::TraceContext, Format::B3, Format::B3Multi],
+            inject: None,
+            clear: Vec::new(),
+            trust: Trust::All,
+            boundaries: Vec::new(),
+            inbound: Side::default(),
+            outbound: Side::default(),
+        }
     }
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { ratio: DEFAULT_RATIO }
+        Self { ratio: DEFAULT_RATIO, rules: Vec::new(), keep: Keep::default() }
+    }
+}
+
+impl Default for Exclude {
+    fn default() -> Self {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        Self { paths: owned(&DEFAULT_EXCLUDED_PATHS), user_agents: owned(&DEFAULT_EXCLUDED_USER_AGENTS) }
+    }
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { enabled: true, policy: LogPolicy::All, ratio: 1.0, skip_with_span: false }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod export;
 pub mod host;
 pub mod log;
 pub mod otlp;
+pub mod pattern;
 pub mod plugin;
 pub mod propagation;
 pub mod redact;

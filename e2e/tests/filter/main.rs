@@ -5,4 +5,5 @@ mod configuration;
 mod hostile;
 mod propagation;
 mod replies;
+mod sampling;
 mod streams;
