@@ -95,13 +95,7 @@ fn tag_and_digest(image: &str, tag: &str, digest: &str, wrong: &mut Vec<String>)
         || digest
             .strip_prefix("sha256:")
             .is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)));
-    must(
-        wrong,
-        is_digest,
-        format_args!(
-            "{image}.digest: {digest:?} must be sha256: and 64 hex digits"
-        ),
-    );
+    must(wrong, is_digest, format_args!("{image}.digest: {digest:?} must be sha256: and 64 hex digits"));
 }
 
 fn target(filter: &Filter, wrong: &mut Vec<String>) {
