@@ -67,7 +67,7 @@ for group in "$@"; do
       build_command
       run 'chart against Helm' cargo test -p otelmesh-e2e --test helm
       run 'chart against schemas, istioctl' cargo test -p otelmesh-e2e --test schemas --test istioctl
-      run 'chart against the collector' cargo test -p otelmesh-e2e --test collector --test dashboards --test load
+      run 'chart against the collector' cargo test -p otelmesh-e2e --test collector --test dashboards --test load --test topology
       run 'chart against promtool' cargo test -p otelmesh-e2e --test rules
       ;;
     *)

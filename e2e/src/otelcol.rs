@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, header};
 use otelmesh::client::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::tools::go_tool;
@@ -55,6 +55,7 @@ pub fn otelcol(command: &[&str], config: &str, dir: &Path) -> Command {
 pub struct Running {
     child: Child,
     dir: TempDir,
+    grpc: u16,
     http: u16,
     metrics: u16,
 }
@@ -79,27 +80,38 @@ pub const NOWHERE: &str = "otlp_grpc/nowhere";
 // === impl Running ===
 
 impl Running {
-    /// Starts it with a configuration that takes OTLP in, on free ports, with one exporter that works and with one that
-    /// does not.
+    /// Starts it with one exporter that works, and with one that does not.
     ///
     /// # Panics
     /// If it does not run.
     pub async fn start(config: &str) -> Self {
+        Self::edited(config, |config| {
+            config["exporters"][NOWHERE] = json!({
+                "endpoint": "127.0.0.1:1", "tls": {"insecure": true}, "sending_queue": {"queue_size": 10},
+                "retry_on_failure": {"enabled": false},
+            });
+            for pipeline in config["service"]["pipelines"].as_object_mut().expect("there are pipelines").values_mut() {
+                pipeline["exporters"] = json!(["debug", NOWHERE]);
+            }
+        })
+        .await
+    }
+
+    /// Starts it on free ports with a configuration that takes OTLP in, and that was changed as its place here asks for.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn edited(config: &str, edit: impl FnOnce(&mut Value)) -> Self {
         let mut config: Value = serde_saphyr::from_str(config).expect("the configuration is YAML");
         // It asks the API server whose pods it sees, and there is none.
-        let processors = config["processors"].as_object_mut().expect("there are processors");
-        processors.remove("k8s_attributes").expect("the entry has k8s_attributes");
-        config["exporters"][NOWHERE] = json!({
-            "endpoint": "127.0.0.1:1", "tls": {"insecure": true}, "sending_queue": {"queue_size": 10},
-            "retry_on_failure": {"enabled": false},
-        });
+        config["processors"].as_object_mut().expect("there are processors").remove("k8s_attributes");
         for pipeline in config["service"]["pipelines"].as_object_mut().expect("there are pipelines").values_mut() {
             pipeline["processors"].as_array_mut().expect("it has processors").retain(|name| name != "k8s_attributes");
-            pipeline["exporters"] = json!(["debug", NOWHERE]);
         }
-        let (http, metrics) = (free().await, free().await);
+        edit(&mut config);
+        let (grpc, http, metrics) = (free().await, free().await, free().await);
         let mut text = config.to_string();
-        for (port, free) in [("4317", free().await), ("4318", http), ("13133", free().await)] {
+        for (port, free) in [("4317", grpc), ("4318", http), ("13133", free().await)] {
             text = text.replace(&format!("${{env:MY_POD_IP}}:{port}"), &format!("127.0.0.1:{free}"));
         }
         text = text.replace("\"port\":8888", &format!("\"port\":{metrics}"));
@@ -108,9 +120,27 @@ impl Running {
         let mut command = otelcol(&[], &text, dir.path());
         let log = fs::File::create(dir.path().join("log")).expect("a log can be made");
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        let running = Self { child: child.expect("the collector runs"), dir, http, metrics };
-        running.until("it serves metrics", |_| true).await;
+        let running = Self { child: child.expect("the collector runs"), dir, grpc, http, metrics };
+        // Metrics are served before receivers are.
+        for port in [metrics, grpc, http] {
+            running.listens(port).await;
+        }
         running
+    }
+
+    async fn listens(&self, port: u16) {
+        for _ in 0..PATIENCE {
+            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+        panic!("the collector does not listen on {port} and said\n{}", self.log());
+    }
+
+    /// Where it takes OTLP/gRPC.
+    pub fn grpc(&self) -> String {
+        format!("127.0.0.1:{}", self.grpc)
     }
 
     /// Where it takes OTLP/HTTP.
@@ -123,12 +153,22 @@ impl Running {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// Sends telemetry of each kind.
-    pub async fn send(&self) {
+    /// Sends telemetry as OTLP's JSON.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub async fn post(&self, signal: &str, body: String) -> Result<(), String> {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let reply = Client::new().post(&format!("{}/v1/{signal}", self.http()), headers, body).await;
+        let reply = reply.map_err(|e| format!("{e:#}"))?;
+        if reply.status.is_success() { Ok(()) } else { Err(reply.text()) }
+    }
+
+    /// Sends telemetry of each kind.
+    async fn send(&self) {
         for (signal, body) in TELEMETRY {
             // Refused while it starts, and sent again.
-            let _ = Client::new().post(&format!("{}/v1/{signal}", self.http()), headers.clone(), body).await;
+            let _ = self.post(signal, body.to_owned()).await;
         }
     }
 
