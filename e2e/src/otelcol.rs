@@ -55,6 +55,7 @@ pub fn otelcol(command: &[&str], config: &str, dir: &Path) -> Command {
 pub struct Running {
     child: Child,
     dir: TempDir,
+    text: String,
     grpc: u16,
     http: u16,
     metrics: u16,
@@ -117,15 +118,27 @@ impl Running {
         text = text.replace("\"port\":8888", &format!("\"port\":{metrics}"));
 
         let dir = tempfile::tempdir().expect("a directory can be made");
-        let mut command = otelcol(&[], &text, dir.path());
-        let log = fs::File::create(dir.path().join("log")).expect("a log can be made");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        let running = Self { child: child.expect("the collector runs"), dir, grpc, http, metrics };
-        // Metrics are served before receivers are.
-        for port in [metrics, grpc, http] {
-            running.listens(port).await;
-        }
+        let child = spawn(&text, dir.path());
+        let running = Self { child, dir, text, grpc, http, metrics };
+        running.is_up().await;
         running
+    }
+
+    /// Kills it without a word of warning, and starts it again where it was, with the same files.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn crash_and_return(&mut self) {
+        self.child.kill().and_then(|()| self.child.wait()).expect("it can be killed");
+        self.child = spawn(&self.text, self.dir.path());
+        self.is_up().await;
+    }
+
+    async fn is_up(&self) {
+        // Metrics are served before receivers are.
+        for port in [self.metrics, self.grpc, self.http] {
+            self.listens(port).await;
+        }
     }
 
     async fn listens(&self, port: u16) {
@@ -192,6 +205,12 @@ impl Running {
         }
         panic!("{what}: it serves {found:?} and said\n{}", self.log());
     }
+}
+
+fn spawn(config: &str, dir: &Path) -> Child {
+    let log = fs::File::create(dir.join("log")).expect("a log can be made");
+    let mut command = otelcol(&[], config, dir);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the collector runs")
 }
 
 async fn free() -> u16 {

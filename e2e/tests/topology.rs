@@ -125,3 +125,31 @@ async fn slow_traces_and_those_with_errors_are_kept_and_the_share_of_the_rest() 
         assert!(!arrived.contains_key(&dropped), "{arrived:?}");
     }
 }
+
+/// Spans that wait for a backend that is away, in a gateway that is killed meanwhile; gives how many arrive at last.
+async fn survivors(persistent: bool) -> usize {
+    let mut backend = Receiver::start(None).await.unwrap();
+    backend.stop().await;
+    let set = format!("{SETTINGS},collector.gateway.persistence.enabled={persistent}");
+    let configs = collectors(&["--set", &set]);
+    let endpoint = format!("http://{}", backend.http());
+    let mut gateway = Running::edited(&configs[0].1, |config| {
+        config["exporters"]["otlp_http/backend"]["endpoint"] = json!(endpoint);
+        config["exporters"]["otlp_http/backend"]["retry_on_failure"]["max_interval"] = json!("1s");
+    })
+    .await;
+    for trace in 0..20 {
+        gateway.post("traces", span(trace, 1, 1, false)).await.unwrap();
+    }
+    gateway.crash_and_return().await;
+    backend.restart().await.unwrap();
+    backend.wait_for(PATIENCE / 3, |all| all.spans().len() >= 20).await;
+    let all: BTreeSet<String> = backend.snapshot().spans().into_iter().map(|span| span.trace_id).collect();
+    all.len()
+}
+
+#[tokio::test]
+async fn a_killed_gateway_loses_what_waits_unless_it_has_a_volume() {
+    assert_eq!(survivors(true).await, 20, "all of it was on the volume");
+    assert_eq!(survivors(false).await, 0, "then this test proves nothing");
+}

@@ -69,6 +69,9 @@ metadata:
     {{- include "otelmesh.collector.labels" . | nindent 4 }}
     # Without a sidecar nothing here is traced, the collector's own exports least of all.
     sidecar.istio.io/inject: {{ ne .root.Values.security.mtls "DISABLE" | quote }}
+    {{- if and .root.Values.mesh.revision (ne .root.Values.security.mtls "DISABLE") }}
+    istio.io/rev: {{ .root.Values.mesh.revision | quote }}
+    {{- end }}
   annotations:
     # A changed configuration rolls the pods: the collector does not watch its file.
     checksum/config: {{ include "otelmesh.collector.config" . | fromYaml | toJson | sha256sum }}
