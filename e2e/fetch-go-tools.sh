@@ -1,13 +1,20 @@
 #!/bin/sh
-# Puts what the tests need from the Go world into target/tools: the real helm, built from e2e/tools/go.mod, and Istio's
-# CRDs, taken out of Istio's own module. What was built once is kept under the user's cache, by the content of what it
-# was built from, so that a clean checkout does not build again. Refuses nothing but a missing Go and a failed download.
+# Puts what the tests need from the Go world into target/tools: the real helm, promtool, k6, istioctl and an
+# OpenTelemetry Collector, each built from a module under e2e/tools, and the schemas of Istio, Kubernetes and Prometheus' operator,
+# taken out of their own modules. What was built once is kept under the user's cache, by the content of what it was built
+# from, so that a clean checkout does not build again; the first time takes about half an hour on two cores. Names as
+# further arguments build those only. Refuses nothing but a missing Go and a failed download.
 set -eu
 
 istio=istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad
+kubernetes=k8s.io/kubernetes@v1.34.4
+# The last version whose CRDs the Go module proxy serves.
+operator=github.com/prometheus-operator/prometheus-operator@v0.85.0
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/target/tools}
+[ $# -eq 0 ] || shift
+wanted=$*
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/otelmesh/go-tools
 
 command -v go >/dev/null || {
@@ -19,6 +26,7 @@ mkdir -p "$out" "$cache"
 # fetch NAME KEY COMMAND…: the command writes the file that is its last argument; it is run when no file has that key.
 fetch() {
   name=$1 kept=$cache/$1-$2
+  case " ${wanted:-$name} " in *" $name "*) ;; *) return 0 ;; esac
   shift 2
   if [ ! -e "$kept" ]; then
     echo "fetch-go-tools: making $name (once; kept as $kept)" >&2
@@ -32,18 +40,36 @@ fetch() {
   ln -sf "$kept" "$out/$name"
 }
 
-build_helm() {
-  (cd "$root/e2e/tools" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o "$1" helm.sh/helm/v4/cmd/helm)
+# build DIRECTORY PACKAGE TAGS FILE
+build() {
+  (cd "$root/e2e/tools/$1" && CGO_ENABLED=0 go build -p "${GO_JOBS:-2}" -mod=readonly -trimpath -tags "$3" \
+    -ldflags "-s -w ${ldflags:-}" -o "$4" "$2")
 }
 
-take_crds() {
-  dir=$(cd / && GOFLAGS=-mod=mod go mod download -json "$istio" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p')
-  [ -n "$dir" ] && cp "$dir/manifests/charts/base/files/crd-all.gen.yaml" "$1" && chmod 644 "$1"
+# take MODULE PATH FILE: files of a module, one after the other.
+take() {
+  dir=$(cd / && GOFLAGS=-mod=mod go mod download -json "$1" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p')
+  # shellcheck disable=SC2086 # a pattern
+  [ -n "$dir" ] && (cd "$dir" && cat $2) >"$3"
 }
 
 key() {
   sha256sum | cut -c1-16
 }
 
-fetch helm "$( (go version && cat "$root/e2e/tools/go.mod" "$root/e2e/tools/go.sum") | key)" build_helm
-fetch istio-crds.yaml "$(echo "$istio" | key)" take_crds
+# What a program is built from, as a key.
+sources() {
+  (go version && cat "$root/e2e/tools/$1"/go.mod "$root/e2e/tools/$1"/go.sum) | key
+}
+
+fetch helm "$(sources .)" build . helm.sh/helm/v4/cmd/helm ""
+fetch istio-crds.yaml "$(echo "$istio" | key)" take "$istio" manifests/charts/base/files/crd-all.gen.yaml
+fetch kubernetes.json "$(echo "$kubernetes" | key)" take "$kubernetes" api/openapi-spec/swagger.json
+fetch operator-crds.yaml "$(echo "$operator" | key)" take "$operator" "example/prometheus-operator-crd/*.yaml"
+fetch promtool "$(sources promtool)" build promtool github.com/prometheus/prometheus/cmd/promtool \
+  remove_all_sd,enable_kubernetes_sd
+fetch k6 "$(sources k6)" build k6 go.k6.io/k6 ""
+# Istio's programs do not start without a version.
+ldflags="-X istio.io/istio/pkg/version.buildVersion=1.31-dev" \
+  fetch istioctl "$(sources istio)" build istio istio.io/istio/istioctl/cmd/istioctl ""
+fetch otelcol "$( (sources otelcol && cat "$root"/e2e/tools/otelcol/*.go) | key)" build otelcol . ""

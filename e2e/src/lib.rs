@@ -5,9 +5,12 @@
 use std::env;
 use std::path::PathBuf;
 
+pub mod otelcol;
 pub mod proxy;
 pub mod raw;
 pub mod registry;
+pub mod rendered;
+pub mod schema;
 pub mod tools;
 pub mod upstream;
 

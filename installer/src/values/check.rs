@@ -7,8 +7,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{Filter, Image, Values};
+use super::{Delivery, Filter, Image, TracingMode, Values};
 use crate::image::REPOSITORY_LENGTH;
+
+mod collector;
+mod shapes;
+mod surroundings;
 
 /// Istio's bounds (WasmPlugin's CRD).
 const MAX_TARGET_REFS: usize = 16;
@@ -19,17 +23,28 @@ const MAX_ENV_VALUE: usize = 2048;
 /// One line for each key that is wrong.
 pub(super) fn check(values: &Values) -> Vec<String> {
     let mut wrong = Vec::new();
-    let mesh = &values.mesh;
-    let namespace = if values.filter.namespace.is_empty() {
+    let (mesh, filter) = (&values.mesh, &values.filter);
+    let namespace = if filter.namespace.is_empty() {
         ("mesh.rootNamespace", &mesh.root_namespace)
     } else {
-        ("filter.namespace", &values.filter.namespace)
+        ("filter.namespace", &filter.namespace)
     };
     must(&mut wrong, is_label(namespace.1), format_args!("{}: {:?} is no namespace", namespace.0, namespace.1));
-    image(&values.filter.image, &mut wrong);
-    target(&values.filter, &mut wrong);
-    env(&values.filter, &mut wrong);
+    let native = values.tracing.mode == TracingMode::Native;
+    if !native {
+        image(&filter.image, &mut wrong);
+    }
+    must(
+        &mut wrong,
+        native || filter.delivery == Delivery::Wasmplugin || filter.image.pull_secret.is_empty(),
+        "filter.image.pullSecret: no EnvoyFilter can use it; set filter.delivery to wasmplugin",
+    );
+    target(filter, &mut wrong);
+    env(filter, &mut wrong);
     config(values, &mut wrong);
+    shapes::check(values, &mut wrong);
+    collector::check(values, &mut wrong);
+    surroundings::check(values, &mut wrong);
     wrong
 }
 
@@ -67,22 +82,20 @@ fn image(image: &Image, wrong: &mut Vec<String>) {
             "filter.image.repository: {repository:?} must be a lower-case path of 2 to 255 characters, without tag or digest"
         ),
     );
+    tag_and_digest("filter.image", tag, digest, wrong);
+    must(wrong, pull_secret.len() <= 253, "filter.image.pullSecret: is longer than the name of a Secret can be");
+}
+
+fn tag_and_digest(image: &str, tag: &str, digest: &str, wrong: &mut Vec<String>) {
     let is_tag = tag.len() <= 128
         && !tag.starts_with(['.', '-'])
         && tag.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-    must(wrong, is_tag, format_args!("filter.image.tag: {tag:?} is no tag"));
+    must(wrong, is_tag, format_args!("{image}.tag: {tag:?} is no tag"));
     let is_digest = digest.is_empty()
         || digest
             .strip_prefix("sha256:")
             .is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)));
-    must(
-        wrong,
-        is_digest,
-        format_args!(
-            "filter.image.digest: {digest:?} must be sha256: and 64 hex digits, as `otelmesh image push` prints it"
-        ),
-    );
-    must(wrong, pull_secret.len() <= 253, "filter.image.pullSecret: is longer than the name of a Secret can be");
+    must(wrong, is_digest, format_args!("{image}.digest: {digest:?} must be sha256: and 64 hex digits"));
 }
 
 fn target(filter: &Filter, wrong: &mut Vec<String>) {
@@ -146,13 +159,6 @@ fn config(values: &Values, wrong: &mut Vec<String>) {
     let cluster = exporter.get("cluster").and_then(Value::as_str).unwrap_or_default();
     // The templates derive the cluster when it is empty; the filter would refuse an empty one.
     if cluster.is_empty() && exporter.is_object() {
-        let collector = &values.collector;
-        for (key, name) in [("name", &collector.name), ("namespace", &collector.namespace)] {
-            must(wrong, is_label(name), format_args!("collector.{key}: {name:?} is no name of a Kubernetes object"));
-        }
-        let domain = &collector.cluster_domain;
-        let is_domain = !domain.is_empty() && domain.split('.').all(is_label);
-        must(wrong, is_domain, format_args!("collector.clusterDomain: {domain:?} is no DNS domain"));
         exporter["cluster"] = "outbound|4318||derived".into();
     }
     match config.read() {
