@@ -1,9 +1,12 @@
 #!/bin/sh
-# Puts what the tests need from the Go world into target/tools: the real helm, built from e2e/tools/go.mod, and Istio's
-# CRDs, taken out of Istio's own module. What was built once is kept under the user's cache, by the content of what it
-# was built from, so that a clean checkout does not build again. Refuses nothing but a missing Go and a failed download.
+# Puts what the tests need from the Go world into target/tools: the real helm, kube-apiserver, kubectl and etcd, built from
+# the go.mod files under e2e/tools, and the CRDs of Istio and the Prometheus operator, taken out of their own modules. What
+# was built once is kept under the user's cache, by the content of what it was built from, so that a clean checkout does
+# not build again. Refuses nothing but a missing Go and a failed download.
 set -eu
 
+prometheus=github.com/prometheus-operator/prometheus-operator@v0.93.0
+kubernetes=v1.34.4
 istio=istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -32,18 +35,56 @@ fetch() {
   ln -sf "$kept" "$out/$name"
 }
 
-build_helm() {
-  (cd "$root/e2e/tools" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o "$1" helm.sh/helm/v4/cmd/helm)
+# build DIR PACKAGE LDFLAGS FILE
+build() {
+  (cd "$root/e2e/tools/$1" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w $3" -o "$4" "$2")
 }
 
-take_crds() {
-  dir=$(cd / && GOFLAGS=-mod=mod go mod download -json "$istio" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p')
+build_helm() {
+  build . helm.sh/helm/v4/cmd/helm "" "$1"
+}
+
+build_etcd() {
+  build etcd go.etcd.io/etcd/server/v3 "" "$1"
+}
+
+# build_kubernetes COMMAND FILE: without a version, clients refuse to compare theirs with the server's.
+build_kubernetes() {
+  version=k8s.io/component-base/version
+  flags="-X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=34 -X $version.gitTreeState=clean"
+  build kubernetes "k8s.io/kubernetes/cmd/$1" "$flags" "$2"
+}
+
+# The folder of a module that was downloaded.
+module() {
+  (cd / && GOFLAGS=-mod=mod go mod download -json "$1") | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p'
+}
+
+take_istio_crds() {
+  dir=$(module "$istio")
   [ -n "$dir" ] && cp "$dir/manifests/charts/base/files/crd-all.gen.yaml" "$1" && chmod 644 "$1"
+}
+
+take_prometheus_crds() {
+  dir=$(module "$prometheus")/example/prometheus-operator-crd
+  for kind in servicemonitors podmonitors prometheusrules; do
+    echo --- && cat "$dir/monitoring.coreos.com_$kind.yaml" || return 1
+  done >"$1"
 }
 
 key() {
   sha256sum | cut -c1-16
 }
 
-fetch helm "$( (go version && cat "$root/e2e/tools/go.mod" "$root/e2e/tools/go.sum") | key)" build_helm
-fetch istio-crds.yaml "$(echo "$istio" | key)" take_crds
+# sources DIR: what decides on a build.
+sources() {
+  go version && cat "$root/e2e/tools/$1/go.mod" "$root/e2e/tools/$1/go.sum"
+}
+
+fetch helm "$(sources . | key)" build_helm
+fetch etcd "$(sources etcd | key)" build_etcd
+for command in kube-apiserver kubectl; do
+  fetch "$command" "$( (echo "$kubernetes" && sources kubernetes) | key)" build_kubernetes "$command"
+done
+fetch istio-crds.yaml "$(echo "$istio" | key)" take_istio_crds
+fetch prometheus-crds.yaml "$(echo "$prometheus" | key)" take_prometheus_crds
