@@ -183,6 +183,27 @@ impl Chart {
     }
 }
 
+/// The chart's values.yaml, with its comments.
+///
+/// # Errors
+/// [`ChartError::Broken`], which the tests rule out.
+pub fn values_text() -> Result<&'static str, ChartError> {
+    file("values.yaml")
+}
+
+/// The chart's profiles: each values-NAME.yaml, by its name.
+pub fn profiles() -> Vec<(&'static str, &'static str)> {
+    let mut profiles: Vec<_> = FILES
+        .files()
+        .filter_map(|file| {
+            let name = file.path().to_str()?.strip_prefix("values-")?.strip_suffix(".yaml")?;
+            Some((name, file.contents_utf8()?))
+        })
+        .collect();
+    profiles.sort_unstable();
+    profiles
+}
+
 /// Kubernetes as templates see it where no cluster is asked.
 const KUBE_VERSION: &str = "v1.34.0";
 

@@ -1,0 +1,96 @@
+//! A test's own part of the shared API server.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use otelmesh_e2e::apiserver::{self, ApiServer};
+use otelmesh_e2e::tools::{otelmesh, run};
+use serde_json::Value;
+
+/// A namespace, a mesh root, a release and a user of the same name, which no other test has.
+pub(crate) struct Cluster {
+    pub(crate) server: Arc<ApiServer>,
+    pub(crate) name: &'static str,
+    pub(crate) root: String,
+    pub(crate) kubeconfig: PathBuf,
+}
+
+impl Cluster {
+    /// With a namespace for the mesh's configuration, as Istio's installation leaves it.
+    pub(crate) fn new(name: &'static str) -> Self {
+        let server = ApiServer::shared();
+        let kubeconfig = server.kubeconfig(Some(name));
+        let cluster = Self { server, name, root: format!("{name}-root"), kubeconfig };
+        cluster.kubectl(&["create", "namespace", &cluster.root]);
+        cluster
+    }
+
+    /// The values that keep tests apart.
+    pub(crate) fn values(&self) -> String {
+        format!("filter.image.registry=registry.example.com,mesh.rootNamespace={}", self.root)
+    }
+
+    /// A command that knows the cluster and the release.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_as(&self.kubeconfig, args)
+    }
+
+    /// The same, as somebody else.
+    pub(crate) fn command_as(&self, kubeconfig: &PathBuf, args: &[&str]) -> Command {
+        let mut command = otelmesh();
+        command.args(args).args(["-n", self.name, "--release-name", self.name]).arg("--kubeconfig").arg(kubeconfig);
+        command
+    }
+
+    /// `install --yes` and so on, with this test's values and more.
+    pub(crate) fn apply(&self, args: &[&str], set: &str) -> Command {
+        let mut command = self.command(args);
+        command.args(["--yes", "--set", &format!("{}{set}", self.values())]);
+        command
+    }
+
+    /// What kubectl says, as a user of its own.
+    pub(crate) fn kubectl(&self, args: &[&str]) -> String {
+        run(apiserver::kubectl(&self.server.kubeconfig(None)).args(args))
+    }
+
+    /// An object as kubectl gets it; null if it is not there.
+    pub(crate) fn get(&self, args: &[&str]) -> Value {
+        let found = self.kubectl(&[&["get", "-o", "json", "--ignore-not-found"], args].concat());
+        if found.is_empty() { Value::Null } else { serde_json::from_str(&found).unwrap() }
+    }
+
+    /// The objects of the release, as the ApplySet's label finds them.
+    pub(crate) fn members(&self) -> Vec<String> {
+        let id = self.parent()["metadata"]["labels"]["applyset.kubernetes.io/id"].clone();
+        let id = id.as_str().unwrap_or("none").to_owned();
+        self.labelled(&id)
+    }
+
+    /// The objects with a set's label.
+    pub(crate) fn labelled(&self, id: &str) -> Vec<String> {
+        let kinds = "namespaces,wasmplugins,telemetries,configmaps,envoyfilters";
+        let label = format!("applyset.kubernetes.io/part-of={id}");
+        let names = self.kubectl(&["get", kinds, "-A", "-l", &label, "-o", "name"]);
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// The ApplySet's parent.
+    pub(crate) fn parent(&self) -> Value {
+        self.get(&["configmap", &format!("release-{}", self.name), "-n", self.name])
+    }
+
+    /// The numbers of the stored revisions.
+    pub(crate) fn revisions(&self) -> Vec<String> {
+        let label = format!("otelmesh.io/release={}", self.name);
+        let path = "jsonpath={range .items[*]}{.metadata.labels.otelmesh\\.io/revision}{\"\\n\"}{end}";
+        let mut found: Vec<String> = self
+            .kubectl(&["get", "secrets", "-n", self.name, "-l", &label, "-o", path])
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        found.sort_by_key(|number| number.parse::<u32>().unwrap());
+        found
+    }
+}
