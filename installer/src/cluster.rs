@@ -18,6 +18,7 @@ mod id;
 mod kinds;
 mod requests;
 
+pub(crate) use error::chain as causes;
 pub use error::{ClusterError, Conflict};
 pub use id::{Id, namespace_object};
 pub use kinds::Kind;

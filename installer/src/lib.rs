@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod apps;
 pub mod chart;
+pub mod checks;
 pub mod client;
 pub mod cluster;
 pub mod collector_config;

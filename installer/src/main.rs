@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+use otelmesh::checks::command::CheckArgs;
 use otelmesh::completion::CompletionArgs;
 use otelmesh::demo::DemoArgs;
 use otelmesh::diff::DiffArgs;
@@ -37,6 +38,8 @@ enum Command {
     Values(ValuesArgs),
     /// List the images that the cluster will pull
     Images(ImagesArgs),
+    /// Tell whether an installation can go well, and whether it did
+    Check(Box<CheckArgs>),
     /// Install the chart's objects into the cluster, or bring them up to new values
     Install(Box<InstallArgs>),
     /// Bring what is installed up to new values, or to this version
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Render(args) => args.run(),
         Command::Values(args) => args.run(),
         Command::Images(args) => args.run(),
+        Command::Check(args) => args.run(),
         Command::Install(args) => args.run(),
         Command::Upgrade(args) => args.run(),
         Command::Diff(args) => args.run(),

@@ -19,7 +19,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// With a namespace for the mesh's configuration, as Istio's installation leaves it.
     pub(crate) fn new(name: &'static str) -> Self {
-        let server = ApiServer::shared();
+        Self::on(ApiServer::shared(), name)
+    }
+
+    /// On a server of its own, for what looks at the whole cluster.
+    pub(crate) fn alone(name: &'static str) -> Self {
+        Self::on(Arc::new(ApiServer::start()), name)
+    }
+
+    fn on(server: Arc<ApiServer>, name: &'static str) -> Self {
         let kubeconfig = server.kubeconfig(Some(name));
         let cluster = Self { server, name, root: format!("{name}-root"), kubeconfig };
         cluster.kubectl(&["create", "namespace", &cluster.root]);

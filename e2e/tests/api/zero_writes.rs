@@ -16,6 +16,8 @@ fn commands_that_look_write_nothing() {
             vec!["uninstall", "--dry-run"],
             vec!["install", "--dry-run", "--set", &values],
             vec!["rollback", "1", "--dry-run"],
+            vec!["check", "--pre", "--set", &values],
+            vec!["check"],
         ] {
             let output = cluster.command(&args).output().unwrap();
             assert!(installed || output.status.code().is_some(), "{args:?}");

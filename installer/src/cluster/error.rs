@@ -139,7 +139,7 @@ impl ClusterError {
 }
 
 /// An error with its causes, since the outermost alone seldom says what happened.
-pub(super) fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
