@@ -4,7 +4,7 @@
 # machine lacks. Runs once; run again it does nothing. Needs apt-get and dpkg, and says so where they are missing.
 set -eu
 
-packages="docker-registry skopeo"
+packages="docker-registry shellcheck skopeo"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/target/debian}

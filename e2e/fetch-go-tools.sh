@@ -14,7 +14,7 @@ out=${1:-$root/target/tools}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/otelmesh/go-tools
 
 command -v go >/dev/null || {
-  echo "fetch-go-tools: no go command; install Go 1.26 or later, then run make test-tools again" >&2
+  echo "fetch-go-tools: no go command; install Go 1.26 or later, then run make e2e-api again" >&2
   exit 1
 }
 mkdir -p "$out" "$cache"

@@ -1,6 +1,6 @@
 //! The real programs that tests run.
 //!
-//! In: a program's name. Out: where it is, under target/, where `make test-tools` put it. Refuses to go on without it: a
+//! In: a program's name. Out: where it is, under target/, where `make test` or `make e2e-api` put it. Refuses to go on without it: a
 //! test that is skipped proves nothing.
 
 use std::path::{Path, PathBuf};
@@ -64,6 +64,6 @@ fn said(output: &Output) -> String {
 }
 
 fn there(path: PathBuf) -> PathBuf {
-    assert!(path.exists(), "{} is missing; run `make test-tools`", path.display());
+    assert!(path.exists(), "{} is missing; run `make test` or `make e2e-api`, which put it there", path.display());
     path
 }

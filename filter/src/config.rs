@@ -113,10 +113,32 @@ pub struct Batch {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Propagation {
-    /// Formats to read, in order: the first that holds a valid context wins.
+    /// Formats to read, in order: the first that holds a valid context wins; one further down that names another trace
+    /// is counted.
     pub extract: Vec<Format>,
-    /// Formats to write. Unset: tracecontext, and the B3 form that the request came with.
+    /// Formats to write. Unset: tracecontext, and those of `extract` that the request came with.
     pub inject: Option<Vec<Format>>,
+    /// Formats whose headers are taken away before the request goes on, unless they are written.
+    pub clear: Vec<Format>,
+    /// What is different for requests to the workload.
+    #[serde(deserialize_with = "object")]
+    pub inbound: Side,
+    /// What is different for requests of the workload.
+    #[serde(deserialize_with = "object")]
+    pub outbound: Side,
+}
+
+/// Propagation in one direction; what is unset is as for both.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Side {
+    /// As `propagation.extract`.
+    pub extract: Option<Vec<Format>>,
+    /// As `propagation.inject`.
+    pub inject: Option<Vec<Format>>,
+    /// As `propagation.clear`.
+    pub clear: Option<Vec<Format>>,
 }
 
 /// A propagator, by its name in `OTEL_PROPAGATORS`.
@@ -126,10 +148,18 @@ pub struct Propagation {
 pub enum Format {
     /// W3C Trace Context: `traceparent` and `tracestate`.
     TraceContext,
+    /// W3C Baggage: `baggage`, which goes on as it came unless it is to be cleared.
+    Baggage,
     /// B3 in one header: `b3`.
     B3,
     /// B3 in several headers: `x-b3-traceid` and its kin.
     B3Multi,
+    /// Jaeger: `uber-trace-id`.
+    Jaeger,
+    /// AWS X-Ray: `x-amzn-trace-id`.
+    XRay,
+    /// OpenTracing's basic tracer: `ot-tracer-traceid` and its kin.
+    OtTrace,
 }
 
 /// Which new traces are recorded; a trace that comes in keeps its caller's decision.
@@ -234,8 +264,21 @@ impl Config {
         )?;
         check((1..=16).contains(&b.max_in_flight), "batch.maxInFlight must be from 1 to 16")?;
 
-        check(is_set(&self.propagation.extract), "propagation.extract names a format twice")?;
-        check(self.propagation.inject.as_deref().is_none_or(is_set), "propagation.inject names a format twice")?;
+        let p = &self.propagation;
+        let lists = [
+            ("extract", Some(&p.extract)),
+            ("inject", p.inject.as_ref()),
+            ("clear", Some(&p.clear)),
+            ("inbound.extract", p.inbound.extract.as_ref()),
+            ("inbound.inject", p.inbound.inject.as_ref()),
+            ("inbound.clear", p.inbound.clear.as_ref()),
+            ("outbound.extract", p.outbound.extract.as_ref()),
+            ("outbound.inject", p.outbound.inject.as_ref()),
+            ("outbound.clear", p.outbound.clear.as_ref()),
+        ];
+        for (key, list) in lists {
+            check(list.is_none_or(|formats| is_set(formats)), format_args!("propagation.{key} names a format twice"))?;
+        }
         check((0.0..=1.0).contains(&self.sampling.ratio), "sampling.ratio must be from 0 to 1")?;
 
         let attributes = &self.resource.attributes;
@@ -312,7 +355,13 @@ impl Default for Batch {
 
 impl Default for Propagation {
     fn default() -> Self {
-        Self { extract: vec![Format::TraceContext, Format::B3, Format::B3Multi], inject: None }
+        Self {
+            extract: vec![Format::TraceContext, Format::B3, Format::B3Multi],
+            inject: None,
+            clear: Vec::new(),
+            inbound: Side::default(),
+            outbound: Side::default(),
+        }
     }
 }
 

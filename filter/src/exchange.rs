@@ -3,10 +3,10 @@
 //! phase still has.
 
 use crate::attributes::{Kind, Request, Response};
-use crate::config::{Config, Direction};
+use crate::config::{Config, Direction, Propagation};
 use crate::export::{Exporter, USER_AGENT};
 use crate::host::{Headers, Host, MapKind};
-use crate::propagation::{self, Carrier, Format, Found, Parent, SpanContext, id::Generator};
+use crate::propagation::{self, Carrier, Format, Found, Parent, Propagators, SpanContext, id::Generator};
 use crate::sampling::Sampler;
 use crate::span::Exchange as Record;
 use crate::stats::{Counter, Signal, Stats};
@@ -19,6 +19,8 @@ pub struct Settings {
     pub config: Config,
     /// Its sampling ratio, ready for use.
     pub sampler: Sampler,
+    /// Its propagation, inbound and outbound.
+    pub propagators: [Propagators; 2],
     /// The exporter, by its number among the worker's.
     pub exporter: u32,
 }
@@ -60,6 +62,23 @@ pub struct Scene<'a, H> {
     pub ids: &'a mut Generator,
 }
 
+// === impl Settings ===
+
+impl Settings {
+    /// Settings of a pluginConfig, for an exporter that is there already.
+    pub fn new(config: Config, exporter: u32) -> Self {
+        let Propagation { inbound, outbound, .. } = &config.propagation;
+        let propagators = [inbound, outbound].map(|side| Propagators::of(&config.propagation, side));
+        Self { sampler: Sampler::new(&config.sampling), propagators, exporter, config }
+    }
+
+    /// The propagation of the exchange at hand. Its direction is asked for only where that makes a difference.
+    fn propagators(&self, host: &impl Host) -> &Propagators {
+        let [inbound, outbound] = &self.propagators;
+        if inbound != outbound && kind(self.config.direction, host) == Kind::Client { outbound } else { inbound }
+    }
+}
+
 // === impl Exchange ===
 
 impl Exchange {
@@ -75,12 +94,14 @@ impl Exchange {
             return;
         };
         let start = scene.host.now();
-        let (state, found) = open(settings, scene, &headers, start);
+        let propagators = settings.propagators(scene.host);
+        let (state, found) = open(settings, propagators, scene, &headers, start);
         if let State::Open(open) = &state {
-            for change in propagation::inject(&settings.config.propagation, &found, &open.context) {
+            for change in propagation::inject(propagators, &found, &open.context) {
+                let name = change.name.as_str();
                 let done = match &change.value {
-                    Some(value) => scene.host.replace_request_header(change.name, value.as_bytes()),
-                    None => scene.host.remove_request_header(change.name),
+                    Some(value) => scene.host.replace_request_header(name, value.as_bytes()),
+                    None => scene.host.remove_request_header(name),
                 };
                 if done.is_err() {
                     scene.stats.count(Counter::HostErrors);
@@ -99,7 +120,8 @@ impl Exchange {
                 scene.stats.count(Counter::ExchangesLogOnly);
                 let headers = scene.host.headers(MapKind::RequestHeaders).unwrap_or_default();
                 let start = integer(scene.host, &["request", "time"]).unwrap_or_else(|| scene.host.now());
-                match open(settings, scene, &headers, start).0 {
+                let propagators = settings.propagators(scene.host);
+                match open(settings, propagators, scene, &headers, start).0 {
                     State::Open(open) => open,
                     _ => return false,
                 }
@@ -139,15 +161,21 @@ fn wants_span(settings: &Settings, context: &SpanContext) -> bool {
 }
 
 /// Reads the context and begins our span.
-fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Headers, start: u64) -> (State, Found) {
+fn open<H: Host>(
+    settings: &Settings,
+    propagators: &Propagators,
+    scene: &mut Scene<'_, H>,
+    headers: &Headers,
+    start: u64,
+) -> (State, Found) {
     let config = &settings.config;
     if is_own_export(config, headers) {
         scene.stats.count(Counter::ExchangesOwnExport);
         return (State::Ignored, Found::default());
     }
-    let found = propagation::extract(&Carrier::of(headers), &config.propagation.extract);
+    let mut found = propagation::extract(&Carrier::of(headers), &propagators.extract);
     count(&found, scene.stats);
-    let context = SpanContext::begin(&found, &settings.sampler, scene.ids);
+    let context = SpanContext::begin(&mut found, &settings.sampler, scene.ids);
     let recorded = wants_span(settings, &context) || config.logs.enabled;
     let open = Open {
         context,
@@ -175,7 +203,14 @@ fn count(found: &Found, stats: &mut Stats) {
             Format::TraceContext => Counter::MalformedTracecontext,
             Format::B3 => Counter::MalformedB3,
             Format::B3Multi => Counter::MalformedB3multi,
+            Format::Jaeger => Counter::MalformedJaeger,
+            Format::XRay => Counter::MalformedXray,
+            Format::OtTrace => Counter::MalformedOttrace,
+            Format::Baggage => continue,
         });
+    }
+    if found.conflict {
+        stats.count(Counter::ConflictingContexts);
     }
     if found.tracestate_malformed {
         stats.count(Counter::MalformedTracestate);

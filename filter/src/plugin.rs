@@ -3,6 +3,7 @@
 //! context off, an id that is not known is passed over.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use crate::config::{Config, MAX_LIVE_EXCHANGES};
@@ -11,7 +12,6 @@ use crate::export::{Effort, Exporter, Means, Reply, Target};
 use crate::host::{Host, LogLevel, MapKind};
 use crate::propagation::id::Generator;
 use crate::resource;
-use crate::sampling::Sampler;
 use crate::stats::{Counter, Signal, Stats};
 
 /// Everything that a worker remembers. Batches live here, not in a root context, so that inbound and outbound share
@@ -42,6 +42,10 @@ impl<H: Host> Plugin<H> {
     pub fn new(mut host: H) -> Self {
         let mut seed = [0; 32];
         host.random(&mut seed);
+        // Should the host have no randomness, workers still differ by the time of their start.
+        for (byte, time) in seed.iter_mut().zip(host.now().to_le_bytes()) {
+            *byte ^= time;
+        }
         Self {
             host,
             ids: Generator::seeded(seed),
@@ -98,11 +102,13 @@ impl<H: Host> Plugin<H> {
     fn is_news(&mut self, verdict: &str, json: &[u8]) -> bool {
         let name = self.host.property(&["plugin_name"]).unwrap_or_default();
         let key = format!("otelmesh.config.{}", String::from_utf8_lossy(&name));
-        let said = [verdict.as_bytes(), b" ", json].concat();
-        if self.host.shared(&key).as_deref() == Some(&said) {
+        let mut hasher = DefaultHasher::new();
+        json.hash(&mut hasher);
+        let said = format!("{verdict} {:016x}", hasher.finish());
+        if self.host.shared(&key).as_deref() == Some(said.as_bytes()) {
             return false;
         }
-        self.host.set_shared(&key, &said);
+        self.host.set_shared(&key, said.as_bytes());
         true
     }
 
@@ -119,7 +125,7 @@ impl<H: Host> Plugin<H> {
             self.exporters.insert(id, Exporter::new(target));
             id
         });
-        Settings { sampler: Sampler::new(&config.sampling), config, exporter }
+        Settings::new(config, exporter)
     }
 
     /// Time to look whether something has waited for long enough.

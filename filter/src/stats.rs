@@ -21,7 +21,7 @@ macro_rules! counters {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Counter { $($(#[$doc])* $name,)* }
         /// The stats' names, in the order of [`Counter`].
-        pub const NAMES: &[&str] = &[$($stat,)*];
+        const NAMES: &[&str] = &[$($stat,)*];
     };
 }
 
@@ -70,6 +70,14 @@ counters! {
     MalformedB3multi = "otelmesh_malformed_b3multi",
     /// Requests whose `tracestate` was dropped as malformed.
     MalformedTracestate = "otelmesh_malformed_tracestate",
+    /// Requests whose formats named different traces; the order of `propagation.extract` decided.
+    ConflictingContexts = "otelmesh_conflicting_contexts",
+    /// Requests with a malformed `uber-trace-id`.
+    MalformedJaeger = "otelmesh_malformed_jaeger",
+    /// Requests with a malformed `x-amzn-trace-id`.
+    MalformedXray = "otelmesh_malformed_xray",
+    /// Requests with malformed `ot-tracer-*`.
+    MalformedOttrace = "otelmesh_malformed_ottrace",
     /// Exchanges that Envoy ended before it showed the filter their request, such as malformed requests.
     ExchangesLogOnly = "otelmesh_exchanges_log_only",
     /// Exchanges left alone because they are telemetry exports themselves.
@@ -114,6 +122,11 @@ pub struct Stats {
 struct Ids {
     counters: Vec<Option<u32>>,
     waiting: Vec<Option<u32>>,
+}
+
+/// The names of all stats.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().chain(&WAITING).copied()
 }
 
 // === impl Signal ===
@@ -224,7 +237,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_say_whose_they_are() {
-        let all: std::collections::BTreeSet<_> = NAMES.iter().chain(&WAITING).collect();
+        let all: std::collections::BTreeSet<_> = names().collect();
         assert_eq!(all.len(), NAMES.len() + WAITING.len());
         assert!(all.iter().all(|name| name.starts_with("otelmesh_")));
         assert_eq!(NAMES[Counter::HostErrors as usize], "otelmesh_host_errors");

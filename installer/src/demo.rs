@@ -63,6 +63,8 @@ Examples:
   otelmesh demo --format none -o json
   # A copy of all telemetry for your own collector
   otelmesh demo --otlp-endpoint http://127.0.0.1:4318
+  # What an outage of the collector costs
+  otelmesh demo --requests 300 --receiver-outage
   # Everything keeps running for your own requests
   otelmesh demo --keep
 
@@ -96,8 +98,8 @@ pub struct DemoArgs {
     /// The filter; else $OTELMESH_WASM, beside this program, or what `make wasm` built
     #[arg(long, value_name = "PATH")]
     wasm: Option<PathBuf>,
-    /// Kill the receiver in the middle of the requests and bring it back
-    #[arg(long, hide = true)]
+    /// Kill the receiver in the middle of the requests and bring it back: no request may fail, no record go missing
+    #[arg(long)]
     receiver_outage: bool,
 }
 

@@ -14,6 +14,7 @@ fn large_headers(bootstrap: &mut Value) {
 
 #[tokio::test]
 async fn hostile_headers_neither_trap_nor_lose_a_request() {
+    type Lines<'a> = Vec<(&'a str, &'a [u8])>;
     let upstream = Upstream::start().await;
     let setup = Setup { edit: Box::new(large_headers), concurrency: 2, ..Setup::new(upstream.address()) };
     let proxy = setup.start().await;
@@ -21,10 +22,10 @@ async fn hostile_headers_neither_trap_nor_lose_a_request() {
     let members = (0..6000).map(|i| format!("k{i}=v")).collect::<Vec<_>>().join(",").into_bytes();
     let commas = vec![b','; 64 * 1024];
     let good: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let many: Vec<(&str, &[u8])> =
+    let many: Lines<'_> =
         [("traceparent", good)].into_iter().chain(std::iter::repeat_n(("tracestate", &b"a=1"[..]), 4000)).collect();
     let spaced = [&[b' '; 200][..], good, &[b'\t'; 200]].concat();
-    let rows: Vec<(&str, Vec<(&str, &[u8])>)> = vec![
+    let rows: Vec<(&str, Lines<'_>)> = vec![
         (
             "bytes that are not UTF-8",
             vec![("traceparent", b"\xff\xfe\xfd"), ("b3", b"\x80"), ("user-agent", b"\xc3\x28")],

@@ -164,3 +164,77 @@ async fn an_unsampled_trace_goes_on_and_leaves_only_its_log() {
     assert!(head.value("traceparent").ends_with("-01"), "the caller's decision stands");
     proxy.settle(1, 2).await;
 }
+
+#[tokio::test]
+async fn every_other_format_is_read_written_and_cleared() {
+    let upstream = Upstream::start().await;
+    let all = ["tracecontext", "b3", "b3multi", "jaeger", "xray", "ottrace"];
+    let config = json!({"propagation": {
+        "extract": all,
+        "inbound": {"inject": ["jaeger", "xray", "ottrace", "tracecontext"], "clear": ["b3", "baggage"]},
+        "outbound": {"inject": ["b3"], "clear": ["tracecontext"]},
+    }});
+    let proxy = Setup { config, ..Setup::new(upstream.address()) }.start().await;
+    let (time, rest) = TRACE.split_at(8);
+    // What came, the trace id that goes on, reason.
+    let rows = [
+        (vec![("uber-trace-id", format!("{TRACE}:{SPAN}:0:1"))], TRACE.to_owned(), "jaeger"),
+        (vec![("x-amzn-trace-id", format!("Root=1-{time}-{rest};Parent={SPAN};Sampled=1"))], TRACE.to_owned(), "xray"),
+        (
+            vec![("ot-tracer-traceid", TRACE[16..].to_owned()), ("ot-tracer-spanid", SPAN.to_owned())],
+            format!("{:0>32}", &TRACE[16..]),
+            "ottrace",
+        ),
+    ];
+    for (came, trace_id, reason) in rows {
+        let came: Vec<_> =
+            came.iter().map(|(n, v)| (*n, v.as_str())).chain([("b3", "0"), ("baggage", "k=v")]).collect();
+        let head = seen(proxy.inbound, &upstream, &came).await;
+        assert!(head.value("traceparent").starts_with(&format!("00-{trace_id}-")), "{reason}");
+        let span = &head.value("traceparent")[36..52];
+        assert_eq!(head.value("uber-trace-id"), format!("{trace_id}:{span}:0:1"), "{reason}");
+        assert!(head.value("x-amzn-trace-id").contains(&format!("Parent={span};Sampled=1")), "{reason}");
+        assert_eq!(head.value("ot-tracer-traceid"), trace_id[16..], "{reason}");
+        assert_eq!(head.value("ot-tracer-spanid"), span, "{reason}");
+        assert!(head.values("b3").is_empty() && head.values("baggage").is_empty(), "{reason}: cleared");
+
+        let head =
+            seen(proxy.outbound, &upstream, &[("traceparent", &format!("00-{TRACE}-{SPAN}-01")), ("baggage", "k=v")])
+                .await;
+        assert!(head.value("b3").starts_with(TRACE), "{reason}: the other direction has its own list");
+        assert!(head.values("traceparent").is_empty() && head.value("baggage") == "k=v", "{reason}");
+    }
+    let books = proxy.until("all spans", |b| b.exported("logs") == 6).await;
+    assert_eq!(books.get("conflicting_contexts"), 0);
+    seen(proxy.inbound, &upstream, &[("uber-trace-id", "1:2:0:1"), ("b3", &format!("{TRACE}-{SPAN}-1"))]).await;
+    proxy.until("a conflict", |b| b.get("conflicting_contexts") == 1).await;
+    proxy.assert_alive().await;
+}
+
+#[tokio::test]
+async fn a_sampled_trace_tells_backends_how_many_it_stands_for() {
+    let upstream = Upstream::start().await;
+    let config = json!({"sampling": {"ratio": 0.5}});
+    let proxy = Setup { config, ..Setup::new(upstream.address()) }.start().await;
+    let (mut sampled, mut dropped) = (0, 0);
+    while sampled < 5 || dropped < 5 {
+        let head = seen(proxy.inbound, &upstream, &[]).await;
+        let traceparent = head.value("traceparent");
+        let is_high = traceparent.as_bytes()[21] >= b'8';
+        if traceparent.ends_with("-03") {
+            assert!(is_high, "decided on the last 56 bits: {traceparent}");
+            assert_eq!(head.value("tracestate"), "ot=th:8");
+            sampled += 1;
+        } else {
+            assert!(!is_high && head.values("tracestate").is_empty(), "{traceparent}");
+            dropped += 1;
+        }
+        assert!(sampled + dropped < 200, "{sampled} of {}", sampled + dropped);
+    }
+    proxy.settle(sampled, sampled + dropped).await;
+    assert!(proxy.receiver.snapshot().spans().iter().all(|span| span.trace_state == "ot=th:8"));
+    // A caller's threshold that contradicts its flag is erased, the rest goes on.
+    let low = format!("00-{}00-{SPAN}-01", &TRACE[..30]).replace("8448eb211c8031", "0048eb211c8031");
+    let head = seen(proxy.inbound, &upstream, &[("traceparent", &low), ("tracestate", "a=1,ot=th:8")]).await;
+    assert_eq!(head.value("tracestate"), "a=1");
+}

@@ -2,17 +2,13 @@
 //! `{trace id}-{span id}[-{decision}[-{parent span id}]]`. Out: the caller's span or decision, or our own header value.
 //! Accepts a parent span id and never emits one. Refuses upper case, other lengths and all-zero ids.
 
+use super::carrier::{Carrier, Name};
 use super::id::{SpanId, TraceId};
-use super::tracestate::trim;
 use super::{Decision, Outcome, Parent, SpanContext};
 
-/// The header's name.
-pub const B3: &str = "b3";
-
 /// Reads the context; absent where the header is.
-pub fn extract(value: Option<&[u8]>) -> Outcome {
-    let Some(value) = value else { return Outcome::Absent };
-    let value = trim(value);
+pub fn extract(carrier: &Carrier<'_>) -> Outcome {
+    let Some(value) = carrier.get(Name::B3) else { return Outcome::Absent };
     match decision(value) {
         Some(decision) => Outcome::DecisionOnly(decision),
         None => parse(value).map_or(Outcome::Malformed, Outcome::Parent),
@@ -124,7 +120,9 @@ mod tests {
         ];
         for (text, want, reason) in rows {
             let value = text.replace('L', LONG).replace('K', SHORT).replace('S', SPAN);
-            match (extract(Some(value.as_bytes())), want) {
+            let mut carrier = Carrier::default();
+            carrier.see(b"b3", value.as_bytes());
+            match (extract(&carrier), want) {
                 (Outcome::Parent(p), Trace(id, decision)) => {
                     assert_eq!(trace_id(p.trace_id), *id, "{reason}");
                     assert_eq!(p.span_id.to_string(), SPAN, "{reason}");
@@ -136,7 +134,7 @@ mod tests {
                 (other, _) => panic!("{reason}: {value} gave {other:?}"),
             }
         }
-        assert_eq!(extract(None), Outcome::Absent);
+        assert_eq!(extract(&Carrier::default()), Outcome::Absent);
     }
 
     #[test]

@@ -2,68 +2,62 @@
 //! the caller's span or decision. Accepts `true` and `false` as decisions, which old tracers send, and a parent span
 //! id, which is never emitted. Refuses one id without the other, upper case, other lengths and all-zero ids.
 
-use super::b3::parse_trace_id;
+use super::b3::{self, parse_trace_id};
+use super::carrier::{Carrier, Name};
 use super::id::SpanId;
-use super::tracestate::trim;
-use super::{Decision, Outcome, Parent};
+use super::{Changes, Decision, Outcome, Parent, SpanContext};
 
-/// 32 or 16 hex digits.
-pub const TRACE_ID: &str = "x-b3-traceid";
-/// 16 hex digits.
-pub const SPAN_ID: &str = "x-b3-spanid";
-/// `0` or `1`.
-pub const SAMPLED: &str = "x-b3-sampled";
-/// `1` means debug, which implies sampled.
-pub const FLAGS: &str = "x-b3-flags";
-/// 16 hex digits.
-pub const PARENT_SPAN_ID: &str = "x-b3-parentspanid";
-
-/// The values, as far as they came.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Fields<'a> {
-    /// [`TRACE_ID`]
-    pub trace_id: Option<&'a [u8]>,
-    /// [`SPAN_ID`]
-    pub span_id: Option<&'a [u8]>,
-    /// [`SAMPLED`]
-    pub sampled: Option<&'a [u8]>,
-    /// [`FLAGS`]
-    pub flags: Option<&'a [u8]>,
-    /// [`PARENT_SPAN_ID`]
-    pub parent_span_id: Option<&'a [u8]>,
-}
+/// All of them.
+pub(super) const HEADERS: &[Name] =
+    &[Name::B3TraceId, Name::B3SpanId, Name::B3ParentSpanId, Name::B3Sampled, Name::B3Flags];
 
 /// Reads the context.
-pub fn extract(fields: &Fields<'_>) -> Outcome {
-    let Some(decision) = decision(fields) else { return Outcome::Malformed };
-    match (fields.trace_id, fields.span_id) {
+pub fn extract(carrier: &Carrier<'_>) -> Outcome {
+    let Some(decision) = decision(carrier) else { return Outcome::Malformed };
+    let parent_span_id = carrier.get(Name::B3ParentSpanId);
+    match (carrier.get(Name::B3TraceId), carrier.get(Name::B3SpanId)) {
         (Some(trace_id), Some(span_id)) => {
-            let parent_is_good = fields.parent_span_id.is_none_or(|id| SpanId::from_hex(trim(id)).is_some());
-            match (parse_trace_id(trim(trace_id)), SpanId::from_hex(trim(span_id))) {
+            let parent_is_good = parent_span_id.is_none_or(|id| SpanId::from_hex(id).is_some());
+            match (parse_trace_id(trace_id), SpanId::from_hex(span_id)) {
                 (Some(trace_id), Some(span_id)) if parent_is_good => {
                     Outcome::Parent(Parent { trace_id, span_id, decision, random: false })
                 }
                 _ => Outcome::Malformed,
             }
         }
-        (None, None) if fields.parent_span_id.is_none() => decision.map_or(Outcome::Absent, Outcome::DecisionOnly),
+        (None, None) if parent_span_id.is_none() => decision.map_or(Outcome::Absent, Outcome::DecisionOnly),
         _ => Outcome::Malformed,
     }
 }
 
 /// The decision, if there is one; `None` where it is malformed.
-fn decision(fields: &Fields<'_>) -> Option<Option<Decision>> {
-    let sampled = match fields.sampled.map(trim) {
+fn decision(carrier: &Carrier<'_>) -> Option<Option<Decision>> {
+    let sampled = match carrier.get(Name::B3Sampled) {
         None => None,
         Some(b"1" | b"true") => Some(Decision::Sample),
         Some(b"0" | b"false") => Some(Decision::Drop),
         Some(_) => return None,
     };
-    match fields.flags.map(trim) {
+    match carrier.get(Name::B3Flags) {
         Some(b"1") => Some(Some(Decision::Debug)),
         None | Some(b"0" | b"") => Some(sampled),
         Some(_) => None,
     }
+}
+
+/// Sends our own span on.
+pub fn inject(span: &SpanContext, changes: &mut Changes) {
+    changes.set(Name::B3TraceId, b3::trace_id(span.trace_id));
+    changes.set(Name::B3SpanId, span.span_id.to_string());
+    if span.debug {
+        changes.set(Name::B3Flags, "1".to_owned());
+        changes.remove(Name::B3Sampled);
+    } else {
+        changes.set(Name::B3Sampled, if span.flags.sampled() { "1" } else { "0" }.to_owned());
+        changes.remove(Name::B3Flags);
+    }
+    // Ours has another parent than the one that came in, and B3 does not need to be told.
+    changes.remove(Name::B3ParentSpanId);
 }
 
 #[cfg(test)]
@@ -119,9 +113,12 @@ mod tests {
             (["", SPAN, "1", "-", "-"], No, "an empty trace id"),
         ];
         for (values, want, reason) in rows {
-            let [trace_id, span_id, sampled, flags, parent_span_id] =
-                values.map(|v| (v != "-").then_some(v.as_bytes()));
-            let got = match extract(&Fields { trace_id, span_id, sampled, flags, parent_span_id }) {
+            let names = ["x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags", "x-b3-parentspanid"];
+            let mut carrier = Carrier::default();
+            for (name, value) in names.iter().zip(values).filter(|(_, value)| **value != "-") {
+                carrier.see(name.as_bytes(), value.as_bytes());
+            }
+            let got = match extract(&carrier) {
                 Outcome::Parent(p) => Trace(p.decision),
                 Outcome::DecisionOnly(d) => Lone(d),
                 Outcome::Absent => Want::None,

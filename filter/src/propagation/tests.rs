@@ -1,6 +1,7 @@
 //! Formats together: order of extraction, and what is injected for what came.
 
 use super::*;
+use crate::host::Headers;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -21,13 +22,18 @@ fn ours(flags: Flags, debug: bool) -> SpanContext {
 }
 
 /// What `inject` makes of the request, as `name: value` lines, `name!` for a removal.
-fn injected(propagation: &Propagation, pairs: &[(&str, &str)], debug: bool) -> Vec<String> {
+fn injected(propagators: &Propagators, pairs: &[(&str, &str)], debug: bool) -> Vec<String> {
     let headers = headers(pairs);
-    let found = extract(&Carrier::of(&headers), &propagation.extract);
-    inject(propagation, &found, &ours(Flags::new(true, true), debug))
+    let found = extract(&Carrier::of(&headers), &propagators.extract);
+    inject(propagators, &found, &ours(Flags::new(true, true), debug))
         .into_iter()
-        .map(|c| c.value.map_or_else(|| format!("{}!", c.name), |v| format!("{}: {v}", c.name)))
+        .map(|c| (c.name.as_str(), c.value))
+        .map(|(name, value)| value.map_or_else(|| format!("{name}!"), |v| format!("{name}: {v}")))
         .collect()
+}
+
+fn defaults() -> Propagators {
+    Propagators::of(&Propagation::default(), &Side::default())
 }
 
 #[test]
@@ -123,13 +129,13 @@ fn by_default_tracecontext_goes_out_and_the_b3_form_that_came_in() {
         (&[("b3", "d")], true, &[TP, "b3: 0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-d"], "debug in one header"),
     ];
     for (pairs, debug, want, reason) in rows {
-        assert_eq!(injected(&Propagation::default(), pairs, *debug), *want, "{reason}: {pairs:?}");
+        assert_eq!(injected(&defaults(), pairs, *debug), *want, "{reason}: {pairs:?}");
     }
 }
 
 #[test]
 fn a_list_of_formats_is_taken_by_its_word() {
-    let only = |inject: &[Format]| Propagation { inject: Some(inject.to_vec()), ..Propagation::default() };
+    let only = |inject: &[Format]| Propagators { inject: Some(inject.to_vec()), ..defaults() };
     assert!(injected(&only(&[]), &[("b3", B3_SINGLE)], false).is_empty());
     let b3 = injected(&only(&[Format::B3]), &[("traceparent", W3C)], false);
     assert_eq!(b3, ["b3: 0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-1"]);
@@ -157,8 +163,8 @@ fn a_trace_is_continued_or_begun() {
     ];
     for (pairs, continued, flags, debug, reason) in rows {
         let headers = headers(pairs);
-        let found = extract(&Carrier::of(&headers), &all);
-        let ours = SpanContext::begin(&found, &sampler, &mut ids);
+        let mut found = extract(&Carrier::of(&headers), &all);
+        let ours = SpanContext::begin(&mut found, &sampler, &mut ids);
         assert_eq!(found.parent.map(|p| p.trace_id) == Some(ours.trace_id), *continued, "{reason}");
         assert!(found.parent.is_none_or(|p| p.span_id != ours.span_id), "{reason}");
         assert_eq!((ours.flags.bits(), ours.debug), (*flags, *debug), "{reason}");
@@ -174,4 +180,81 @@ fn new_ids_differ_between_workers_and_calls() {
             assert!(seen.insert(ids.trace_id().to_string()));
         }
     }
+}
+
+#[test]
+fn formats_that_name_different_traces_are_a_conflict_that_the_order_decides() {
+    let all = Format::ALL;
+    let same = W3C.get(3..35).unwrap();
+    // What came besides traceparent, whether that is a conflict, reason.
+    let rows: &[(&[(&str, &str)], bool, &str)] = &[
+        (&[], false, "one format"),
+        (&[("b3", B3_SINGLE)], true, "b3 names another trace"),
+        (&[("b3", &format!("{same}-e457b5a2e4d86bd1-0"))], false, "another span of the same trace"),
+        (&[("b3", "0")], false, "a lone decision names no trace"),
+        (&[("b3", "rubbish")], false, "nor does what is malformed"),
+        (&[("uber-trace-id", "1:2:0:1")], true, "jaeger too"),
+    ];
+    for (pairs, conflict, reason) in rows {
+        let pairs: Vec<_> = [("traceparent", W3C)].iter().chain(*pairs).copied().collect();
+        let headers = headers(&pairs);
+        let found = extract(&Carrier::of(&headers), &all);
+        assert_eq!(found.conflict, *conflict, "{reason}");
+        assert_eq!(found.parent.unwrap().trace_id.to_string(), same, "{reason}");
+        assert_eq!(found.decision, Some(Decision::Sample), "{reason}");
+    }
+}
+
+#[test]
+fn every_format_can_be_written_and_cleared() {
+    let came = [
+        ("traceparent", W3C),
+        ("tracestate", "a=1"),
+        ("baggage", "k=v"),
+        ("b3", B3_SINGLE),
+        ("uber-trace-id", "1:2:0:1"),
+        ("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793"),
+        ("ot-tracer-traceid", "64fe8b2a57d3eff7"),
+        ("ot-tracer-spanid", "e457b5a2e4d86bd1"),
+        ("ot-tracer-sampled", "false"),
+    ];
+    let write = Propagators { inject: Some(Format::ALL.to_vec()), ..defaults() };
+    assert_eq!(
+        injected(&write, &came, false),
+        [
+            "traceparent: 00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-03",
+            "b3: 0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-1",
+            "x-b3-traceid: 0af7651916cd43dd8448eb211c80319c",
+            "x-b3-spanid: 00f067aa0ba902b7",
+            "x-b3-sampled: 1",
+            "uber-trace-id: 0af7651916cd43dd8448eb211c80319c:00f067aa0ba902b7:0:1",
+            "x-amzn-trace-id: Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=00f067aa0ba902b7;Sampled=1",
+            "ot-tracer-traceid: 8448eb211c80319c",
+            "ot-tracer-spanid: 00f067aa0ba902b7",
+            "ot-tracer-sampled: true",
+        ]
+    );
+    let clear = Propagators { clear: Format::ALL.to_vec(), ..defaults() };
+    assert_eq!(injected(&clear, &came, false), came.map(|(name, _)| format!("{name}!")), "what came, and no more");
+    let both = Propagators { inject: Some(vec![Format::TraceContext]), clear: Format::ALL.to_vec(), ..defaults() };
+    let changes = injected(&both, &came, false);
+    assert!(changes[0].starts_with("traceparent: ") && changes[1] == "baggage!", "what is written is not cleared");
+}
+
+#[test]
+fn by_default_a_format_that_is_not_read_is_left_alone() {
+    let xray = [("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8")];
+    assert_eq!(injected(&defaults(), &xray, false).len(), 1, "traceparent alone");
+    let reads_xray = Propagators { extract: vec![Format::XRay], ..defaults() };
+    assert_eq!(injected(&reads_xray, &xray, false).len(), 2);
+}
+
+#[test]
+fn a_side_takes_from_both_what_it_does_not_say_itself() {
+    let all = Propagation { clear: vec![Format::Baggage], ..Propagation::default() };
+    let outbound = Side { inject: Some(vec![Format::B3]), ..Side::default() };
+    let propagators = Propagators::of(&all, &outbound);
+    assert_eq!(propagators.extract, all.extract);
+    assert_eq!(propagators.inject, Some(vec![Format::B3]));
+    assert_eq!(propagators.clear, [Format::Baggage]);
 }

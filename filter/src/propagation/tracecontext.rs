@@ -1,21 +1,16 @@
 //! W3C Trace Context level 2. In: the values of `traceparent`. Out: the caller's span, or our own header value.
 //! Refuses two headers, upper case, all-zero ids, version ff, and a version 00 that is not exactly 55 characters long.
 
+use super::carrier::{Carrier, Name};
 use super::id::{Flags, SpanId, TraceId};
-use super::tracestate::trim;
-use super::{Decision, Outcome, Parent, Repeated, SpanContext};
-
-/// Level 2, "Traceparent Header".
-pub const TRACEPARENT: &str = "traceparent";
-/// Level 2, "Tracestate Header".
-pub const TRACESTATE: &str = "tracestate";
+use super::{Changes, Decision, Found, Outcome, Parent, SpanContext};
 
 /// Reads the context; of a later version only the part that version 00 has.
-pub fn extract(traceparent: Repeated<'_>) -> Outcome {
-    match traceparent {
-        Repeated::Absent => Outcome::Absent,
-        Repeated::Many => Outcome::Malformed,
-        Repeated::Once(value) => parse(trim(value)).map_or(Outcome::Malformed, Outcome::Parent),
+pub fn extract(carrier: &Carrier<'_>) -> Outcome {
+    match carrier.get(Name::Traceparent) {
+        None => Outcome::Absent,
+        Some(_) if carrier.is_repeated(Name::Traceparent) => Outcome::Malformed,
+        Some(value) => parse(value).map_or(Outcome::Malformed, Outcome::Parent),
     }
 }
 
@@ -53,6 +48,16 @@ pub fn format(span: &SpanContext) -> String {
     format!("00-{}-{}-{:02x}", span.trace_id, span.span_id, span.flags.bits())
 }
 
+/// Sends our own span on, and the tracestate with it; never an empty one, nor one that belongs to another trace.
+pub fn inject(span: &SpanContext, found: &Found, changes: &mut Changes) {
+    changes.set(Name::Traceparent, format(span));
+    if found.tracestate.is_empty() {
+        changes.remove(Name::Tracestate);
+    } else if !found.tracestate_is_canonical {
+        changes.set(Name::Tracestate, found.tracestate.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +66,12 @@ mod tests {
 
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
     const SPAN: &str = "b7ad6b7169203331";
+
+    fn once(value: &str) -> Carrier<'_> {
+        let mut carrier = Carrier::default();
+        carrier.see(b"traceparent", value.as_bytes());
+        carrier
+    }
 
     #[test]
     fn vectors() {
@@ -105,7 +116,7 @@ mod tests {
         ];
         for (text, want, reason) in rows {
             let value = text.replace('T', TRACE).replace('S', SPAN);
-            let flags = match extract(Repeated::Once(value.as_bytes())) {
+            let flags = match extract(&once(&value)) {
                 Outcome::Parent(parent) => {
                     assert_eq!(parent.trace_id.to_string(), TRACE, "{reason}");
                     assert_eq!(parent.span_id.to_string(), SPAN, "{reason}");
@@ -120,7 +131,11 @@ mod tests {
 
     #[test]
     fn two_headers_are_no_context_even_when_they_agree() {
-        assert_eq!(extract(Repeated::Many), Outcome::Malformed);
+        let value = format!("00-{TRACE}-{SPAN}-01");
+        let mut carrier = once(&value);
+        carrier.see(b"traceparent", value.as_bytes());
+        assert_eq!(extract(&carrier), Outcome::Malformed);
+        assert_eq!(extract(&Carrier::default()), Outcome::Absent);
     }
 
     #[test]
@@ -133,6 +148,6 @@ mod tests {
         };
         let value = format(&span);
         assert_eq!(value, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03");
-        assert!(matches!(extract(Repeated::Once(value.as_bytes())), Outcome::Parent(p) if p.random));
+        assert!(matches!(extract(&once(&value)), Outcome::Parent(p) if p.random));
     }
 }

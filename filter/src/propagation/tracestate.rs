@@ -51,6 +51,31 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// The value of a member of a normalised list.
+pub fn member<'a>(list: &'a str, key: &str) -> Option<&'a str> {
+    list.split(',').find_map(|member| member.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// The list with a member set, or without it where `value` is empty. A member that changes goes to the front, and the
+/// last one has to go where there are too many (level 2, "Mutating the tracestate Field").
+pub fn with_member(list: &str, key: &str, value: &str) -> String {
+    let mut out = String::with_capacity(list.len().saturating_add(32));
+    if !value.is_empty() {
+        out.push_str(key);
+        out.push('=');
+        out.push_str(value);
+    }
+    let is_other = |member: &&str| !member.is_empty() && !member.strip_prefix(key).is_some_and(|m| m.starts_with('='));
+    let room = if value.is_empty() { MAX_MEMBERS } else { MAX_MEMBERS.saturating_sub(1) };
+    for other in list.split(',').filter(is_other).take(room) {
+        if !out.is_empty() {
+            out.push(',');
+        }
+        out.push_str(other);
+    }
+    out
+}
+
 /// Takes away OWS: spaces and tabs, nothing else.
 pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
@@ -139,6 +164,21 @@ mod tests {
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
             assert_eq!(normalise(&lines), want, "{reason}: {lines:?}");
         }
+    }
+
+    #[test]
+    fn members_are_found_set_and_removed() {
+        assert_eq!(member("a=1,ot=th:8,o=2", "ot"), Some("th:8"));
+        assert_eq!(member("aot=1", "ot"), None);
+        assert_eq!(with_member("", "ot", "th:8"), "ot=th:8");
+        assert_eq!(with_member("a=1,ot=x,b=2", "ot", "th:8"), "ot=th:8,a=1,b=2");
+        assert_eq!(with_member("a=1,ot=x,b=2", "ot", ""), "a=1,b=2");
+        assert_eq!(with_member("ot=x", "ot", ""), "");
+        let full = (0..32).map(|i| format!("k{i}=v")).collect::<Vec<_>>().join(",");
+        let set = with_member(&full, "ot", "th:8");
+        assert_eq!(set.split(',').count(), 32);
+        assert!(set.starts_with("ot=th:8,k0=v") && !set.contains("k31"));
+        assert_eq!(with_member(&full, "k0", "w").split(',').count(), 32);
     }
 
     #[test]

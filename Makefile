@@ -1,0 +1,60 @@
+# Every target does its own set-up, on a machine that has Rust (rustup), Python 3 with pip, Node.js and Debian's apt.
+# What it fetches or builds once is kept in the user's cache folder, by version.
+
+CARGO ?= cargo
+WASM := target/otelmesh.wasm
+OTELMESH := target/release/otelmesh
+say = @printf '\033[1m==> %s\033[0m\n' $(1)
+
+.DEFAULT_GOAL := help
+.PHONY: help wasm build envoy demo test e2e-api lint clean
+
+help: ## This list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+wasm: ## The filter, target/otelmesh.wasm
+	$(call say,'building the filter for wasm32-wasip1')
+	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
+	$(CARGO) rustc -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm
+	@cp target/wasm32-wasip1/wasm/otelmesh_filter.wasm $(WASM)
+	@echo "$(WASM): $$(wc -c <$(WASM)) bytes"
+
+build: ## The command, target/release/otelmesh
+	$(call say,'building the command')
+	$(CARGO) build --release -p otelmesh
+
+envoy: ## A real Envoy, under target/envoy
+	$(call say,'providing Envoy')
+	@e2e/fetch-envoy.sh
+
+demo: wasm build envoy ## Two services, real Envoys, the filter: one trace on loopback
+	$(call say,'otelmesh demo')
+	@$(OTELMESH) demo $(DEMO_ARGS)
+
+test: wasm ## All tests that need no cluster, with the newest and the oldest Envoy
+	$(call say,'providing what the tests run')
+	@rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
+	@e2e/fetch-envoy.sh --all
+	@e2e/fetch-wasm-runner.sh
+	@e2e/fetch-debian.sh
+	$(call say,'testing')
+	@e2e/run-tests.sh unit envoy registry
+
+e2e-api: ## The chart against real Helm and Istio's own schemas
+	$(call say,'providing what the tests run')
+	@e2e/fetch-go-tools.sh
+	$(call say,'testing')
+	@e2e/run-tests.sh api
+
+lint: ## Format, clippy on both targets, documentation and shell scripts, with warnings denied
+	$(call say,'checking format and lints and documentation')
+	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p otelmesh-filter --lib --target wasm32-wasip1 -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+	@e2e/fetch-debian.sh
+	target/debian/usr/bin/shellcheck $$(git ls-files '*.sh' .ci/run)
+
+clean: ## What was built here; the cache folder stays
+	$(CARGO) clean

@@ -1,0 +1,53 @@
+//! The README's tables against the code: every setting with its default, every counter.
+
+use otelmesh_filter::config::Config;
+use otelmesh_filter::stats;
+
+const README: &str = include_str!("../../README.md");
+
+/// `key.key`, and the default as the table prints it.
+fn settings() -> Vec<(String, String)> {
+    let config = serde_json::to_value(Config::default()).unwrap();
+    let mut all = Vec::new();
+    for (section, value) in config.as_object().unwrap() {
+        match value.as_object() {
+            Some(keys) => all.extend(keys.iter().map(|(key, value)| (format!("{section}.{key}"), print(value)))),
+            None => all.push((section.clone(), print(value))),
+        }
+    }
+    all
+}
+
+fn print(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.replace('|', "\\|"),
+        Value::Array(items) => items.iter().map(print).collect::<Vec<_>>().join(", "),
+        Value::Null => String::new(),
+        // A group of settings that are all unset.
+        Value::Object(map) if map.values().all(Value::is_null) => String::new(),
+        Value::Number(number) => number.as_f64().unwrap().to_string(),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn every_setting_stands_in_the_table_with_its_default() {
+    for (key, default) in settings() {
+        let default = if default.is_empty() { String::new() } else { format!("`{default}` ") };
+        let row = format!("| `{key}` | {default}| ");
+        assert!(README.contains(&row), "README.md lacks the row {row}");
+    }
+}
+
+#[test]
+fn every_counter_stands_in_the_table_and_no_other() {
+    let named: Vec<&str> =
+        README.split('`').filter(|word| word.starts_with("otelmesh_") && !word.contains('*')).collect();
+    for name in stats::names() {
+        assert!(named.contains(&name), "README.md lacks the counter {name}");
+    }
+    for name in named {
+        assert!(stats::names().any(|known| known == name), "README.md names a counter {name} that is none");
+    }
+}
