@@ -1,16 +1,19 @@
 #!/bin/sh
-# Puts what the tests need from the Go world into target/tools: the real helm, kube-apiserver, kubectl and etcd, built from
-# the go.mod files under e2e/tools, and the CRDs of Istio and the Prometheus operator, taken out of their own modules. What
-# was built once is kept under the user's cache, by the content of what it was built from, so that a clean checkout does
-# not build again. Refuses nothing but a missing Go and a failed download.
+# Puts what the tests need from the Go world into target/tools: the real helm, kube-apiserver, kubectl, etcd, promtool,
+# istioctl and an OpenTelemetry Collector, each built from a module under e2e/tools, and the schemas of Istio, Kubernetes
+# and Prometheus' operator, taken out of their own modules. What was built once is kept under the user's cache, by the
+# content of what it was built from, so that a clean checkout does not build again; the first time takes about half an
+# hour on two cores. Names as further arguments build those only. Refuses nothing but a missing Go and a failed download.
 set -eu
 
-prometheus=github.com/prometheus-operator/prometheus-operator@v0.93.0
-kubernetes=v1.34.4
 istio=istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad
+kubernetes=k8s.io/kubernetes@v1.34.4
+operator=github.com/prometheus-operator/prometheus-operator@v0.93.0
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/target/tools}
+[ $# -eq 0 ] || shift
+wanted=$*
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/otelmesh/go-tools
 
 command -v go >/dev/null || {
@@ -22,6 +25,7 @@ mkdir -p "$out" "$cache"
 # fetch NAME KEY COMMAND…: the command writes the file that is its last argument; it is run when no file has that key.
 fetch() {
   name=$1 kept=$cache/$1-$2
+  case " ${wanted:-$name} " in *" $name "*) ;; *) return 0 ;; esac
   shift 2
   if [ ! -e "$kept" ]; then
     echo "fetch-go-tools: making $name (once; kept as $kept)" >&2
@@ -35,56 +39,42 @@ fetch() {
   ln -sf "$kept" "$out/$name"
 }
 
-# build DIR PACKAGE LDFLAGS FILE
+# build DIRECTORY PACKAGE TAGS FILE
 build() {
-  (cd "$root/e2e/tools/$1" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w $3" -o "$4" "$2")
+  (cd "$root/e2e/tools/$1" && CGO_ENABLED=0 go build -p "${GO_JOBS:-2}" -mod=readonly -trimpath -tags "$3" \
+    -ldflags "-s -w ${ldflags:-}" -o "$4" "$2")
 }
 
-build_helm() {
-  build . helm.sh/helm/v4/cmd/helm "" "$1"
-}
-
-build_etcd() {
-  build etcd go.etcd.io/etcd/server/v3 "" "$1"
-}
-
-# build_kubernetes COMMAND FILE: without a version, clients refuse to compare theirs with the server's.
-build_kubernetes() {
-  version=k8s.io/component-base/version
-  flags="-X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=34 -X $version.gitTreeState=clean"
-  build kubernetes "k8s.io/kubernetes/cmd/$1" "$flags" "$2"
-}
-
-# The folder of a module that was downloaded.
-module() {
-  (cd / && GOFLAGS=-mod=mod go mod download -json "$1") | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p'
-}
-
-take_istio_crds() {
-  dir=$(module "$istio")
-  [ -n "$dir" ] && cp "$dir/manifests/charts/base/files/crd-all.gen.yaml" "$1" && chmod 644 "$1"
-}
-
-take_prometheus_crds() {
-  dir=$(module "$prometheus")/example/prometheus-operator-crd
-  for kind in servicemonitors podmonitors prometheusrules; do
-    echo --- && cat "$dir/monitoring.coreos.com_$kind.yaml" || return 1
-  done >"$1"
+# take MODULE PATH FILE: files of a module, one after the other.
+take() {
+  dir=$(cd / && GOFLAGS=-mod=mod go mod download -json "$1" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p')
+  # shellcheck disable=SC2086 # a pattern
+  [ -n "$dir" ] && (cd "$dir" && cat $2) >"$3"
 }
 
 key() {
   sha256sum | cut -c1-16
 }
 
-# sources DIR: what decides on a build.
+# What a program is built from, as a key.
 sources() {
-  go version && cat "$root/e2e/tools/$1/go.mod" "$root/e2e/tools/$1/go.sum"
+  (go version && cat "$root/e2e/tools/$1"/go.mod "$root/e2e/tools/$1"/go.sum) | key
 }
 
-fetch helm "$(sources . | key)" build_helm
-fetch etcd "$(sources etcd | key)" build_etcd
+fetch helm "$(sources .)" build . helm.sh/helm/v4/cmd/helm ""
+fetch istio-crds.yaml "$(echo "$istio" | key)" take "$istio" manifests/charts/base/files/crd-all.gen.yaml
+fetch kubernetes.json "$(echo "$kubernetes" | key)" take "$kubernetes" api/openapi-spec/swagger.json
+fetch operator-crds.yaml "$(echo "$operator" | key)" take "$operator" "example/prometheus-operator-crd/*.yaml"
+fetch promtool "$(sources promtool)" build promtool github.com/prometheus/prometheus/cmd/promtool \
+  remove_all_sd,enable_kubernetes_sd
+# Istio's programs do not start without a version.
+ldflags="-X istio.io/istio/pkg/version.buildVersion=1.31-dev" \
+  fetch istioctl "$(sources istio)" build istio istio.io/istio/istioctl/cmd/istioctl ""
+fetch otelcol "$( (sources otelcol && cat "$root"/e2e/tools/otelcol/*.go) | key)" build otelcol . ""
+fetch etcd "$(sources etcd)" build etcd go.etcd.io/etcd/server/v3 ""
+# Without a version, clients refuse to compare theirs with the server's.
+version=k8s.io/component-base/version
 for command in kube-apiserver kubectl; do
-  fetch "$command" "$( (echo "$kubernetes" && sources kubernetes) | key)" build_kubernetes "$command"
+  ldflags="-X $version.gitVersion=${kubernetes#*@} -X $version.gitMajor=1 -X $version.gitMinor=34" \
+    fetch "$command" "$(sources kubernetes)" build kubernetes "k8s.io/kubernetes/cmd/$command" ""
 done
-fetch istio-crds.yaml "$(echo "$istio" | key)" take_istio_crds
-fetch prometheus-crds.yaml "$(echo "$prometheus" | key)" take_prometheus_crds

@@ -68,7 +68,7 @@ impl ApiServer {
             assert!(started.elapsed() < PATIENCE, "the API server does not become ready: {}", server.log());
             thread::sleep(Duration::from_millis(100));
         }
-        for crds in ["istio-crds.yaml", "prometheus-crds.yaml"] {
+        for crds in ["istio-crds.yaml", "operator-crds.yaml"] {
             run(kubectl(&kubeconfig).args(["apply", "--server-side", "-f"]).arg(go_tool(crds)));
         }
         run(kubectl(&kubeconfig).args(["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]));

@@ -7,9 +7,12 @@ use std::path::PathBuf;
 
 pub mod apiserver;
 pub mod interruption;
+pub mod otelcol;
 pub mod proxy;
 pub mod raw;
 pub mod registry;
+pub mod rendered;
+pub mod schema;
 pub mod tools;
 pub mod upstream;
 

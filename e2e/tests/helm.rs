@@ -5,6 +5,7 @@ use std::process::Command;
 
 use otelmesh::chart::{Chart, Release};
 use otelmesh::values::Sources;
+use otelmesh_e2e::rendered::{INSTALLATIONS, NEEDED};
 use otelmesh_e2e::tools::{go_tool, otelmesh, refused, root, run};
 use serde_json::{Value, json};
 
@@ -24,9 +25,33 @@ fn objects(text: &str, manager: &str) -> Vec<Value> {
         assert_eq!(labels["app.kubernetes.io/managed-by"], manager);
         labels["app.kubernetes.io/managed-by"] = json!("whoever rendered it");
         numbers(object);
+        texts(object);
+        let pod = &mut object["spec"]["template"]["metadata"];
+        if pod.is_object() {
+            pod["labels"]["app.kubernetes.io/managed-by"] = json!("whoever rendered it");
+        }
+        let claims = object["spec"].get_mut("volumeClaimTemplates").and_then(Value::as_array_mut);
+        assert!(claims.into_iter().flatten().all(|claim| claim["metadata"].get("labels").is_none()));
     }
-    objects.sort_by_key(|object| object["kind"].to_string());
+    objects.sort_by_key(|object| {
+        ["kind", "/metadata/namespace", "/metadata/name"].map(|key| match key.strip_prefix('/') {
+            Some(_) => object.pointer(key).map(Value::to_string),
+            None => Some(object[key].to_string()),
+        })
+    });
     objects
+}
+
+/// What a ConfigMap holds as YAML or JSON is compared as such: the two write the same map in different words.
+fn texts(object: &mut Value) {
+    if object["kind"] != "ConfigMap" {
+        return;
+    }
+    for (_, text) in object["data"].as_object_mut().unwrap() {
+        let source = text.as_str().unwrap();
+        *text = serde_saphyr::from_str(source).unwrap_or_else(|e| panic!("{e}\n{source}"));
+        numbers(text);
+    }
 }
 
 /// 1, 1.0 and 1e+00 are one number to Kubernetes.
@@ -70,8 +95,8 @@ fn both_give_the_same_objects() {
             "references",
         ),
         ("", &["filter.targetRefs[0].kind=Service,filter.targetRefs[0].name=s"], "references by index"),
-        ("mesh: {disableNativeTracing: false, rootNamespace: mesh}", &[], "no Telemetry"),
-        ("mesh: {disableNativeTracing: no}", &[], "YAML 1.1, in which no is false"),
+        ("{tracing: {telemetry: false}, mesh: {rootNamespace: mesh}}", &[], "no Telemetry"),
+        ("tracing: {telemetry: no}", &[], "YAML 1.1, in which no is false"),
         ("filter: {priority: 1000000}", &[], "a number that Go writes with an exponent"),
         ("filter: {priority: 010}", &[], "a number that YAML 1.1 takes for eight"),
         ("filter: {priority: -5, phase: STATS, failStrategy: FAIL_RELOAD}", &[], "another place in the chain"),
@@ -95,7 +120,39 @@ fn both_give_the_same_objects() {
             &[],
             "strings that YAML 1.1 takes for something else",
         ),
-        ("collector: {name: c, namespace: obs, clusterDomain: example.internal}", &[], "a collector elsewhere"),
+        (
+            "collector: {mode: none, name: c, namespace: obs, clusterDomain: example.internal}",
+            &[],
+            "a collector elsewhere",
+        ),
+        ("", &["mesh.istioVersion=1.30.1"], "a TrafficExtension"),
+        ("", &["filter.delivery=envoyfilter,filter.config.resource.attributes.a=<b>&"], "an EnvoyFilter"),
+        (
+            "filter: {delivery: envoyfilter, ownCluster: true, selector: {matchLabels: {app: shop}}, env: {A: b}}",
+            &["filter.image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"],
+            "an EnvoyFilter that brings its cluster",
+        ),
+        (
+            "{tracing: {mode: native, native: {environment: prod, samplingPercentage: 2.5, accessLogs: true}}}",
+            &[],
+            "Envoy's own tracing",
+        ),
+        ("collector: {mode: agent, kubeletMetrics: true, kubeletInsecureSkipVerify: true}", &[], "agents"),
+        ("collector: {mode: agent-gateway, version: 0.120.0, preset: large}", &["collector.podSecurity="], "old names"),
+        (
+            "collector: {exporters: {j: {type: otlp_grpc, endpoint: 'j:4317', config: {tls: {insecure: true}, \
+             sending_queue: {enabled: false, batch: null}}}, d: {type: debug, signals: [logs]}}, \
+             config: {gateway: {processors: {memory_limiter: {limit_percentage: 70}}, service: {telemetry: {logs: {level: warn}}}}}}",
+            &[],
+            "exporters and a configuration laid over",
+        ),
+        (
+            "{collector: {mode: agent-gateway, clusterMetrics: true, sampling: {mode: tail, percentage: 0.5}, gateway: \
+             {persistence: {enabled: true}, autoscaling: {enabled: true, acceptedSpansPerPod: 5000}, antiAffinity: hard}}, \
+             filter: {config: {sampling: {ratio: 1}}}}",
+            &[],
+            "whole traces",
+        ),
     ];
     for (values, set, reason) in vectors {
         let (theirs, ours) = both(values, set);
@@ -132,10 +189,53 @@ fn both_refuse_the_same_values() {
     }
 }
 
+/// Values files and options as both know them; a profile is a values file to Helm.
+fn installation(args: &[&str]) -> (Vec<String>, Vec<String>) {
+    let ours: Vec<_> = ["-n", "observability", "--set", NEEDED].iter().chain(args).map(ToString::to_string).collect();
+    let mut theirs = ours.clone();
+    if let Some(at) = theirs.iter().position(|arg| arg == "--profile") {
+        theirs[at] = "-f".to_owned();
+        theirs[at + 1] = format!("manifests/values-{}.yaml", theirs[at + 1]);
+    }
+    (ours, theirs)
+}
+
+#[test]
+fn both_give_the_same_objects_for_every_installation() {
+    for (reason, args) in INSTALLATIONS {
+        let (ours, theirs) = installation(args);
+        let theirs = objects(&run(helm(&["template", "mesh-a", "manifests"]).args(theirs)), "Helm");
+        let ours = objects(&run(otelmesh().args(["render", "--release-name", "mesh-a"]).args(ours)), "otelmesh");
+        assert_eq!(ours.len(), theirs.len(), "{reason}");
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "{reason}; right is Helm's");
+        }
+    }
+}
+
 #[test]
 fn helm_finds_nothing_to_complain_about() {
-    let said = run(&mut helm(&["lint", "--strict", "manifests", "--set", REGISTRY]));
-    assert!(said.contains("0 chart(s) failed"), "{said}");
+    for (reason, args) in INSTALLATIONS {
+        let said = run(helm(&["lint", "--strict", "manifests"]).args(installation(args).1));
+        assert!(said.contains("0 chart(s) failed"), "{reason}: {said}");
+    }
+}
+
+#[test]
+fn helm_renders_what_a_cluster_with_traffic_extensions_takes() {
+    let args = ["template", "x", "manifests", "--set", REGISTRY, "-a", "extensions.istio.io/v1alpha1/TrafficExtension"];
+    let theirs = objects(&run(&mut helm(&args)), "Helm");
+    let apis = vec!["extensions.istio.io/v1alpha1/TrafficExtension".to_owned()];
+    let chart = Chart::embedded().unwrap().for_apis(apis);
+    let sources = Sources { set: vec![REGISTRY.to_owned()], ..Sources::default() };
+    let release = Release { name: "x".to_owned(), namespace: "default".to_owned() };
+    let ours = chart.render(&sources.merge(chart.defaults()).unwrap(), &release).unwrap();
+    for kinds in [
+        theirs.iter().map(|o| o["kind"].as_str().unwrap()).collect(),
+        ours.iter().map(|o| o.kind()).collect::<Vec<_>>(),
+    ] {
+        assert!(kinds.contains(&"TrafficExtension") && !kinds.contains(&"WasmPlugin"), "{kinds:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Helm installs them, each with its text and its template's name. Refuses values with which a template fails, and text
 //! that is no YAML.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use gotmpl::{Template, TemplateError};
@@ -45,6 +46,8 @@ pub struct Chart {
     defaults: Value,
     templates: Arc<OnceLock<Template>>,
     paths: Vec<String>,
+    files: Vec<(&'static str, &'static str)>,
+    api_versions: Vec<String>,
 }
 
 /// Why a chart gave no objects.
@@ -89,7 +92,8 @@ impl Chart {
 
         let mut files = Vec::new();
         collect(&FILES, &mut files);
-        files.sort();
+        files.sort_unstable();
+        let (sources, files): (Vec<_>, _) = files.into_iter().partition(|(path, _)| path.starts_with("templates/"));
         // The functions are made before the templates that `include` looks into are there: it gets a weak reference to
         // where they will be, since a strong one would hold itself.
         let templates = Arc::new(OnceLock::<Template>::new());
@@ -109,7 +113,7 @@ impl Chart {
         };
         let mut all = empty(&metadata.name);
         let mut paths = Vec::new();
-        for (path, source) in files {
+        for (path, source) in sources {
             let parsed = empty(path).parse(source).map_err(broken(path))?;
             for name in parsed.templates() {
                 if let Some(body) = parsed.lookup(name) {
@@ -121,7 +125,19 @@ impl Chart {
             }
         }
         let _ = templates.set(all);
-        Ok(Self { metadata, defaults, templates, paths })
+        Ok(Self { metadata, defaults, templates, paths, files, api_versions: Vec::new() })
+    }
+
+    /// The chart as it renders for a cluster that serves these APIs, as `GROUP/VERSION` and `GROUP/VERSION/KIND`.
+    #[must_use]
+    pub fn for_apis(mut self, versions: Vec<String>) -> Self {
+        self.api_versions = versions;
+        self
+    }
+
+    /// The chart's files that are no templates, by their paths.
+    pub fn files(&self) -> &[(&'static str, &'static str)] {
+        &self.files
     }
 
     /// Chart.yaml.
@@ -165,6 +181,7 @@ impl Chart {
     fn execute(&self, path: &str, values: &Value, release: &Release) -> Result<String, ChartError> {
         let failed = |e| ChartError::Template { template: path.to_owned(), message: functions::message(e) };
         let name = &self.metadata.name;
+        let files: BTreeMap<_, _> = self.files.iter().copied().collect();
         let context = json!({
             "Values": values,
             "Chart": {"Name": name, "Version": self.metadata.version, "AppVersion": self.metadata.app_version},
@@ -173,7 +190,11 @@ impl Chart {
                 "Name": release.name, "Namespace": release.namespace, "Service": "otelmesh",
                 "IsInstall": true, "IsUpgrade": false, "Revision": 1,
             },
-            "Capabilities": {"KubeVersion": {"Version": KUBE_VERSION, "Major": "1", "Minor": "34"}},
+            "Capabilities": {
+                "KubeVersion": {"Version": KUBE_VERSION, "Major": "1", "Minor": "34"},
+                "APIVersions": self.api_versions,
+            },
+            "Files": files,
             "Template": {"Name": format!("{name}/{path}"), "BasePath": format!("{name}/templates")},
         });
         let context = gotmpl::to_value(&context).map_err(failed)?;
@@ -191,19 +212,6 @@ pub fn values_text() -> Result<&'static str, ChartError> {
     file("values.yaml")
 }
 
-/// The chart's profiles: each values-NAME.yaml, by its name.
-pub fn profiles() -> Vec<(&'static str, &'static str)> {
-    let mut profiles: Vec<_> = FILES
-        .files()
-        .filter_map(|file| {
-            let name = file.path().to_str()?.strip_prefix("values-")?.strip_suffix(".yaml")?;
-            Some((name, file.contents_utf8()?))
-        })
-        .collect();
-    profiles.sort_unstable();
-    profiles
-}
-
 /// Kubernetes as templates see it where no cluster is asked.
 const KUBE_VERSION: &str = "v1.34.0";
 
@@ -216,9 +224,7 @@ fn file(path: &str) -> Result<&'static str, ChartError> {
 
 fn collect(dir: &'static Dir<'static>, found: &mut Vec<(&'static str, &'static str)>) {
     for file in dir.files() {
-        if let (Some(path), Some(text)) = (file.path().to_str(), file.contents_utf8())
-            && path.starts_with("templates/")
-        {
+        if let (Some(path), Some(text)) = (file.path().to_str(), file.contents_utf8()) {
             found.push((path, text));
         }
     }

@@ -26,7 +26,7 @@ What is installed already is brought up to the values that are given; a run that
 
 Examples:
   otelmesh install --set filter.image.registry=registry.example.com
-  otelmesh install -f values.yaml --dry-run
+  otelmesh install --profile production -f values.yaml --dry-run
   otelmesh install -f values.yaml --yes --timeout 10m")]
 pub struct InstallArgs {
     #[command(flatten)]
@@ -150,7 +150,8 @@ impl UpgradeArgs {
 }
 
 fn is_empty(sources: &Sources) -> bool {
-    [&sources.files, &sources.set, &sources.set_string, &sources.set_json].iter().all(|given| given.is_empty())
+    sources.profile.is_none()
+        && [&sources.files, &sources.set, &sources.set_string, &sources.set_json].iter().all(|given| given.is_empty())
 }
 
 /// Sources that begin with stored values.

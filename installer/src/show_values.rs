@@ -1,15 +1,16 @@
 //! `otelmesh values`: everything that can be set, with comments, ready to be changed.
 //!
 //! In: nothing, or the name of a profile. Out: the chart's values.yaml or values-PROFILE.yaml as it is. Refuses a profile
-//! that the chart does not have, and names those that it has.
+//! that the chart does not have.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use clap::Args;
+use anyhow::Result;
+use clap::{Args, ValueEnum};
 
 use crate::chart;
+use crate::values::Profile;
 
 /// Arguments of `otelmesh values`.
 #[derive(Debug, Args)]
@@ -17,11 +18,11 @@ use crate::chart;
 Examples:
   otelmesh values > values.yaml
   otelmesh values --profiles
-  otelmesh values --profile production | otelmesh install -f -")]
+  otelmesh values --profile production")]
 pub struct ValuesArgs {
     /// Print the values of this profile, which go over the chart's own
-    #[arg(long, value_name = "NAME", conflicts_with = "profiles")]
-    profile: Option<String>,
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "profiles")]
+    profile: Option<Profile>,
     /// List the profiles
     #[arg(long)]
     profiles: bool,
@@ -35,15 +36,13 @@ impl ValuesArgs {
     /// # Errors
     /// A sentence for the operator.
     pub fn run(self) -> Result<ExitCode> {
-        let names: Vec<&str> = chart::profiles().into_iter().map(|(name, _)| name).collect();
-        let text = match &self.profile {
-            _ if self.profiles => names.iter().map(|name| format!("{name}\n")).collect(),
+        let text = match self.profile {
+            _ if self.profiles => {
+                let names = Profile::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+                names.map(|name| format!("{}\n", name.get_name())).collect()
+            }
             None => chart::values_text()?.to_owned(),
-            Some(name) => match chart::profiles().into_iter().find(|(known, _)| known == name) {
-                Some((_, text)) => text.to_owned(),
-                None if names.is_empty() => bail!("the chart has no profiles; `otelmesh values` prints its values"),
-                None => bail!("--profile {name} is no profile of the chart; there are {}", names.join(", ")),
-            },
+            Some(profile) => profile.text().to_owned(),
         };
         io::stdout().write_all(text.as_bytes())?;
         Ok(ExitCode::SUCCESS)

@@ -14,9 +14,20 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
 
 mod check;
+mod collector;
+mod mesh;
+mod operations;
+mod profile;
 mod set;
 mod sources;
 
+pub use collector::{
+    Agent, AntiAffinity, Autoscaling, Collector, CollectorConfig, CollectorImage, CollectorMode, Exporter,
+    ExporterType, External, Gateway, Persistence, Preset, Sampling, SamplingMode, SecretKey, Signal, Toleration,
+};
+pub use mesh::{Delivery, Mesh, Native, Tracing, TracingMode, Traffic};
+pub use operations::{Allow, Backend, Demo, DemoSidecar, Jwt, Monitoring, Mtls, NetworkPolicy, Security};
+pub use profile::Profile;
 pub use sources::{Sources, SourcesError};
 
 /// Everything that can be set.
@@ -29,39 +40,29 @@ pub struct Values {
     pub global: Option<Map<String, Value>>,
     /// The mesh.
     pub mesh: Mesh,
-    /// The collector that telemetry goes to.
-    pub collector: Collector,
+    /// Who traces: the filter or Envoy.
+    pub tracing: Tracing,
     /// The filter in every proxy.
     pub filter: Filter,
-}
-
-/// The mesh.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Mesh {
-    /// Namespace of the mesh-wide configuration, as in `meshConfig.rootNamespace`.
-    pub root_namespace: String,
-    /// Whether Envoy's own tracing is turned off where the filter is on.
-    pub disable_native_tracing: bool,
-}
-
-/// The collector's Service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Collector {
-    /// Name of the Service, which takes OTLP/HTTP on port 4318.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// The cluster's DNS domain.
-    pub cluster_domain: String,
+    /// The collector that telemetry goes to.
+    pub collector: Collector,
+    /// Istio's routing to the collector.
+    pub traffic: Traffic,
+    /// Who may send telemetry, and how.
+    pub security: Security,
+    /// What Prometheus and Grafana need.
+    pub monitoring: Monitoring,
+    /// Two services to see traces with.
+    pub demo: Demo,
 }
 
 /// The filter, and the workloads that get it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Filter {
-    /// Namespace of the WasmPlugin; empty means `mesh.rootNamespace`.
+    /// By which of Istio's resources proxies get it.
+    pub delivery: Delivery,
+    /// Namespace of the filter's objects; empty means `mesh.rootNamespace`.
     pub namespace: String,
     /// The image that proxies pull.
     pub image: Image,
@@ -80,6 +81,8 @@ pub struct Filter {
     pub host_env: Vec<String>,
     /// Variables with one value for all proxies.
     pub env: BTreeMap<String, String>,
+    /// Whether every proxy gets a cluster of its own to export through.
+    pub own_cluster: bool,
     /// The filter's pluginConfig.
     pub config: PluginConfig,
 }

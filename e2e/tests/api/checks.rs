@@ -58,7 +58,7 @@ fn before_an_installation_every_check_holds_where_istio_and_the_image_are() {
     let pushed = run(otelmesh().args(["image", "push", &name, "--wasm"]).arg(&wasm));
     let digest = pushed.trim().rsplit('@').next().unwrap();
 
-    let values = format!("mesh.rootNamespace={},filter.image.registry={}", cluster.root, registry.address);
+    let values = format!("{},filter.image.registry={}", cluster.values(), registry.address);
     let (code, document) = check(&cluster, &["--pre", "--set", &format!("{values},filter.image.digest={digest}")]);
     assert_eq!(code, Some(0), "{document:#}");
     let mut odd = document["checks"].as_array().unwrap().iter().filter(|check| check["result"] != "success");

@@ -34,9 +34,15 @@ impl Cluster {
         cluster
     }
 
-    /// The values that keep tests apart.
+    /// The values that keep tests apart, without a collector: the filter and its Telemetry.
     pub(crate) fn values(&self) -> String {
-        format!("filter.image.registry=registry.example.com,mesh.rootNamespace={}", self.root)
+        format!("{},collector.mode=none", self.whole())
+    }
+
+    /// The values that keep tests apart.
+    pub(crate) fn whole(&self) -> String {
+        let Self { name, root, .. } = self;
+        format!("filter.image.registry=registry.example.com,mesh.rootNamespace={root},collector.namespace={name}")
     }
 
     /// A command that knows the cluster and the release.
@@ -100,5 +106,19 @@ impl Cluster {
             .collect();
         found.sort_by_key(|number| number.parse::<u32>().unwrap());
         found
+    }
+
+    /// What the namespace controller does: lets go of a namespace that was deleted.
+    pub(crate) fn free(&self) {
+        if self.get(&["namespace", self.name])["status"]["phase"] != "Terminating" {
+            return;
+        }
+        self.kubectl(&["delete", "secrets,configmaps", "--all", "-n", self.name]);
+        let file = self.server.kubeconfig(None).with_file_name(format!("free-{}.json", self.name));
+        let metadata = serde_json::json!({"name": self.name});
+        let body = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata, "spec": {}});
+        std::fs::write(&file, body.to_string()).unwrap();
+        let path = format!("/api/v1/namespaces/{}/finalize", self.name);
+        self.kubectl(&["replace", "--raw", &path, "-f", file.to_str().unwrap()]);
     }
 }

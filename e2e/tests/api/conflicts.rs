@@ -55,7 +55,7 @@ fn who_may_not_write_is_told_so_before_anything_is_written() {
 #[test]
 fn a_namespace_that_is_missing_is_named_before_anything_is_written() {
     let cluster = Cluster::new("missing");
-    let values = "filter.image.registry=registry.example.com,mesh.rootNamespace=no-such-namespace";
+    let values = "collector.mode=none,filter.image.registry=registry.example.com,mesh.rootNamespace=no-such-namespace";
     let said = refused(&mut cluster.command(&["install", "--yes", "--set", values]));
     assert!(said.contains(r#"namespaces "no-such-namespace" not found"#), "{said}");
     assert_eq!(cluster.server.writes("missing"), [""; 0]);

@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 
 /// Far longer than any command takes.
 const PATIENCE: Duration = Duration::from_secs(120);
-const MORE: &str = ",filter.priority=7,mesh.disableNativeTracing=false";
+const MORE: &str = ",filter.priority=7,tracing.telemetry=false";
 
 /// Runs a command that is killed at a write; false if it came to its end before.
 fn killed(cluster: &Cluster, args: &[&str], set: Option<&str>, last: usize, side: Side) -> bool {
@@ -67,12 +67,12 @@ fn an_install_that_is_killed_is_taken_up_and_can_be_undone() {
             run(&mut cluster.command(&["uninstall", "--yes"]));
             assert_eq!(cluster.members(), [""; 0], "{when}");
             assert!(cluster.get(&["wasmplugin", "kill-install", "-n", "kill-install-root"]).is_null(), "{when}");
-            free(&cluster);
+            cluster.free();
         } else {
             run(&mut cluster.apply(&["install"], ""));
             assert_converged(&cluster, 3, &when);
             run(&mut cluster.command(&["uninstall", "--yes"]));
-            free(&cluster);
+            cluster.free();
         }
         was_killed
     });
@@ -111,24 +111,10 @@ fn an_uninstall_that_is_killed_is_taken_up() {
         assert!(cluster.parent().is_null(), "killed at write {last}, {side:?}");
         assert_eq!(cluster.revisions(), [""; 0], "killed at write {last}, {side:?}");
         assert!(cluster.get(&["telemetry", "kill-uninstall", "-n", "kill-uninstall-root"]).is_null());
-        free(&cluster);
+        cluster.free();
         was_killed
     });
     assert!(writes >= 5, "two objects, namespace, revision, parent; there were {writes}");
-}
-
-/// What the namespace controller does: lets go of a namespace that was deleted.
-fn free(cluster: &Cluster) {
-    let namespace = cluster.get(&["namespace", cluster.name]);
-    if namespace["status"]["phase"] == "Terminating" {
-        cluster.kubectl(&["delete", "secrets,configmaps", "--all", "-n", cluster.name]);
-        let file = cluster.server.kubeconfig(None).with_file_name(format!("free-{}.json", cluster.name));
-        let body = serde_json::json!({
-            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": cluster.name}, "spec": {"finalizers": []}});
-        std::fs::write(&file, body.to_string()).unwrap();
-        let path = format!("/api/v1/namespaces/{}/finalize", cluster.name);
-        cluster.kubectl(&["replace", "--raw", &path, "-f", file.to_str().unwrap()]);
-    }
 }
 
 #[test]
@@ -137,7 +123,7 @@ fn of_two_runs_at_once_one_wins_whole() {
     run(&mut cluster.apply(&["install"], ""));
     for round in 0..6 {
         let one = format!(",filter.priority={},filter.phase=AUTHN", 10 + round);
-        let two = format!(",filter.priority={},filter.phase=STATS,mesh.disableNativeTracing=false", 20 + round);
+        let two = format!(",filter.priority={},filter.phase=STATS,tracing.telemetry=false", 20 + round);
         let start =
             |set: &str| cluster.apply(&["install"], set).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let children = [start(&one), start(&two)];

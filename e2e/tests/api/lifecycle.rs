@@ -19,7 +19,7 @@ fn a_release_is_installed_upgraded_rolled_back_and_gone() {
     assert_eq!(priority(&cluster), 1000);
     run(&mut cluster.command(&["status"]));
 
-    let said = run(&mut cluster.apply(&["upgrade"], ",filter.priority=7,mesh.disableNativeTracing=false"));
+    let said = run(&mut cluster.apply(&["upgrade"], ",filter.priority=7,tracing.telemetry=false"));
     assert!(said.contains("1 to change, 1 to delete"), "{said}");
     assert_eq!(priority(&cluster), 7);
     assert_eq!(cluster.members().len(), 2, "what the new revision lacks is pruned: {:?}", cluster.members());
@@ -125,20 +125,65 @@ fn nothing_is_written_without_a_yes_or_a_terminal() {
     assert_eq!(cluster.server.writes("question"), [""; 0]);
 }
 
+/// What a profile asks its user for.
+const ASKED: &str = ",demo.image=registry.example.com/echo:1,filter.image.digest=sha256:\
+    0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
 #[test]
-fn every_profile_applies_with_strict_field_validation() {
+fn every_profile_is_installed_with_strict_field_validation_and_gone_again() {
     let profiles = run(otelmesh().args(["values", "--profiles"]));
+    assert!(profiles.lines().any(|profile| profile == "production"), "{profiles}");
+    let cluster = Cluster::new("profiles");
     for profile in std::iter::once("").chain(profiles.lines()) {
-        let cluster = Cluster::new("profiles");
-        let mut command = cluster.apply(&["install", "--wait=false"], "");
-        let dir = tempfile::tempdir().unwrap();
+        let mut command = cluster.command(&["install", "--yes", "--wait=false"]);
+        command.args(["--set", &(cluster.whole() + ASKED)]);
         if !profile.is_empty() {
-            let file = dir.path().join("values.yaml");
-            std::fs::write(&file, run(otelmesh().args(["values", "--profile", profile]))).unwrap();
-            command.arg("-f").arg(file);
+            command.args(["--profile", profile]);
         }
         let said = run(&mut command);
-        assert!(said.contains("WasmPlugin"), "{profile}: {said}");
+        assert!(said.contains("WasmPlugin profiles-root/profiles"), "{profile}: {said}");
+        let pods = pods(&cluster);
+        assert!(!pods.is_empty(), "{profile}: {said}");
+        for pod in pods {
+            let namespace = pod["metadata"]["namespace"].as_str().unwrap().to_owned();
+            let labels = cluster.get(&["namespace", &namespace])["metadata"]["labels"].clone();
+            let level = &labels["pod-security.kubernetes.io/enforce"];
+            assert!(namespace != "profiles" || level == "restricted", "{profile}: {namespace} enforces {level}");
+            // The API server refuses a pod that breaks the level of its namespace.
+            let file = cluster.server.kubeconfig(None).with_file_name("profile-pod.json");
+            std::fs::write(&file, pod.to_string()).unwrap();
+            cluster.kubectl(&["create", "--dry-run=server", "-f", file.to_str().unwrap()]);
+        }
         run(&mut cluster.command(&["uninstall", "--yes"]));
+        for kind in ["deployments", "daemonsets", "statefulsets", "services", "configmaps", "secrets", "rolebindings"] {
+            let left = cluster.kubectl(&["get", kind, "-n", "profiles", "-o", "name"]);
+            assert_eq!(left, "", "{profile} leaves {kind}");
+        }
+        let cluster_wide = cluster.kubectl(&["get", "clusterroles,clusterrolebindings", "-o", "name"]);
+        assert!(!cluster_wide.contains("/profiles"), "{profile} leaves {cluster_wide}");
+        cluster.free();
     }
+}
+
+/// A pod for each workload of the release.
+fn pods(cluster: &Cluster) -> Vec<Value> {
+    let id = cluster.parent()["metadata"]["labels"]["applyset.kubernetes.io/id"].as_str().unwrap().to_owned();
+    let label = format!("applyset.kubernetes.io/part-of={id}");
+    let workloads = cluster.get(&["deployments,daemonsets,statefulsets", "-A", "-l", &label]);
+    let pod = |workload: &Value| {
+        let template = &workload["spec"]["template"];
+        let (name, namespace) = (&workload["metadata"]["name"], &workload["metadata"]["namespace"]);
+        let mut spec = template["spec"].clone();
+        // What the class's own controller would set.
+        spec.as_object_mut().unwrap().remove("priorityClassName");
+        // And a StatefulSet's for its claims.
+        for claim in workload["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten() {
+            let volume = json!({"name": claim["metadata"]["name"], "emptyDir": {}});
+            let volumes = spec.as_object_mut().unwrap().entry("volumes").or_insert(json!([]));
+            volumes.as_array_mut().unwrap().push(volume);
+        }
+        json!({"apiVersion": "v1", "kind": "Pod", "spec": spec, "metadata": {
+            "name": name, "namespace": namespace, "labels": template["metadata"]["labels"]}})
+    };
+    workloads["items"].as_array().unwrap().iter().map(pod).collect()
 }

@@ -63,14 +63,14 @@ fn envoys_own_tracer_is_off_for_just_those_that_have_the_filter() {
         assert_eq!(plugin["selector"], telemetry["selector"], "{set}");
         assert_eq!(plugin["targetRefs"], telemetry["targetRefs"], "{set}");
         assert_eq!(telemetry["tracing"], json!([{"disableSpanReporting": true}]));
-        let namespaces: Vec<_> = render(&["filter.image.registry=r", set])
+        let namespaces: Vec<_> = render(&["filter.image.registry=r,collector.mode=none", set])
             .unwrap()
             .iter()
             .map(|o| o.value["metadata"]["namespace"].clone())
             .collect();
         assert_eq!(namespaces[0], namespaces[1], "{set}");
     }
-    let objects = render(&["filter.image.registry=r,mesh.disableNativeTracing=false"]).unwrap();
+    let objects = render(&["filter.image.registry=r,collector.mode=none,tracing.telemetry=false"]).unwrap();
     assert_eq!(objects.iter().map(Object::kind).collect::<Vec<_>>(), ["WasmPlugin"]);
 }
 
@@ -96,7 +96,7 @@ fn the_templates_refuse_what_would_render_nonsense() {
     for (set, words) in [
         (vec![], "filter.image.registry is empty"),
         (vec![registry, "mesh.rootNamespace="], "filter.namespace and mesh.rootNamespace are both empty"),
-        (vec![registry, "collector.name=null"], "collector.name is empty"),
+        (vec![registry, "collector.mode=none,collector.name=null"], "collector.name is empty"),
         (vec![registry, "filter.selector.matchLabels.a=b,filter.targetRefs[0].kind=K"], "Istio takes one of them"),
     ] {
         let error = render(&set).unwrap_err().to_string();

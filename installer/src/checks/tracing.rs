@@ -23,7 +23,7 @@ pub(super) fn providers(snapshot: &Snapshot) -> Findings {
         };
         findings.push(finding(
             format!("ConfigMap {}/{name} has {reason}", snapshot.root_namespace),
-            "set mesh.disableNativeTracing=true, or take it out of the mesh's configuration",
+            "set tracing.telemetry=true, or take it out of the mesh's configuration",
         ));
     }
     Ok(findings)
@@ -70,7 +70,7 @@ pub(super) fn clash(snapshot: &Snapshot) -> Findings {
         for other in telemetries.iter().filter(|other| !snapshot.is_own(other) && scope(other) == scope(own)) {
             findings.push(finding(
                 format!("{} is for the same workloads, and Istio honours only the older one", Id::of(other)),
-                "set mesh.disableNativeTracing=false, and write `tracing: [{disableSpanReporting: true}]` into that one",
+                "set tracing.telemetry=false, and write `tracing: [{disableSpanReporting: true}]` into that one",
             ));
         }
     }

@@ -7,8 +7,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{Filter, Image, Values};
+use super::{Delivery, Filter, Image, TracingMode, Values};
 use crate::image::REPOSITORY_LENGTH;
+
+mod collector;
+mod surroundings;
 
 /// Istio's bounds (WasmPlugin's CRD).
 const MAX_TARGET_REFS: usize = 16;
@@ -19,17 +22,27 @@ const MAX_ENV_VALUE: usize = 2048;
 /// One line for each key that is wrong.
 pub(super) fn check(values: &Values) -> Vec<String> {
     let mut wrong = Vec::new();
-    let mesh = &values.mesh;
-    let namespace = if values.filter.namespace.is_empty() {
+    let (mesh, filter) = (&values.mesh, &values.filter);
+    let namespace = if filter.namespace.is_empty() {
         ("mesh.rootNamespace", &mesh.root_namespace)
     } else {
-        ("filter.namespace", &values.filter.namespace)
+        ("filter.namespace", &filter.namespace)
     };
     must(&mut wrong, is_label(namespace.1), format_args!("{}: {:?} is no namespace", namespace.0, namespace.1));
-    image(&values.filter.image, &mut wrong);
-    target(&values.filter, &mut wrong);
-    env(&values.filter, &mut wrong);
+    let native = values.tracing.mode == TracingMode::Native;
+    if !native {
+        image(&filter.image, &mut wrong);
+    }
+    must(
+        &mut wrong,
+        native || filter.delivery == Delivery::Wasmplugin || filter.image.pull_secret.is_empty(),
+        "filter.image.pullSecret: no EnvoyFilter can use it; set filter.delivery to wasmplugin",
+    );
+    target(filter, &mut wrong);
+    env(filter, &mut wrong);
     config(values, &mut wrong);
+    collector::check(values, &mut wrong);
+    surroundings::check(values, &mut wrong);
     wrong
 }
 
@@ -146,13 +159,6 @@ fn config(values: &Values, wrong: &mut Vec<String>) {
     let cluster = exporter.get("cluster").and_then(Value::as_str).unwrap_or_default();
     // The templates derive the cluster when it is empty; the filter would refuse an empty one.
     if cluster.is_empty() && exporter.is_object() {
-        let collector = &values.collector;
-        for (key, name) in [("name", &collector.name), ("namespace", &collector.namespace)] {
-            must(wrong, is_label(name), format_args!("collector.{key}: {name:?} is no name of a Kubernetes object"));
-        }
-        let domain = &collector.cluster_domain;
-        let is_domain = !domain.is_empty() && domain.split('.').all(is_label);
-        must(wrong, is_domain, format_args!("collector.clusterDomain: {domain:?} is no DNS domain"));
         exporter["cluster"] = "outbound|4318||derived".into();
     }
     match config.read() {

@@ -1,6 +1,6 @@
 //! Where values come from, and how they are laid over each other: as Helm does it.
 //!
-//! In: the options `--values`, `--set-json`, `--set` and `--set-string`, and the chart's defaults. Out: one merged value,
+//! In: the options `--profile`, `--values`, `--set-json`, `--set` and `--set-string`, and the chart's defaults. Out: one merged value,
 //! later sources over earlier ones in that order, maps key by key, with null dropping a key of the chart. Refuses files
 //! that cannot be read, are no YAML or hold more than one map.
 
@@ -9,12 +9,16 @@ use std::io::{self, Read};
 
 use serde_json::{Map, Value};
 
+use super::profile::Profile;
 use super::set::{self, Assignment};
 
 /// The options that give values, the same for every command that renders the chart.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Values")]
 pub struct Sources {
+    /// Values that make a whole installation of one kind; files and options win over it
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub profile: Option<Profile>,
     /// YAML file with values; - is standard input. May be repeated, the last wins
     #[arg(short = 'f', long = "values", value_name = "FILE")]
     pub files: Vec<String>,
@@ -72,6 +76,13 @@ impl Sources {
     /// [`SourcesError`] for the first source that gives none.
     pub fn merge(&self, defaults: &Value) -> Result<Value, SourcesError> {
         let mut over = Value::Object(Map::new());
+        if let Some(profile) = self.profile {
+            let file = profile.file();
+            lay(
+                &mut over,
+                values(profile.text()).map_err(|message| SourcesError::Yaml { file: file.to_owned(), message })?,
+            );
+        }
         for file in &self.files {
             lay(&mut over, read(file)?);
         }

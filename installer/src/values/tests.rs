@@ -93,6 +93,31 @@ fn each_wrong_key_is_named_with_what_it_must_be() {
         (&["filter.config.batch={1s,2}"], "filter.config.batch", "a list is no map"),
         (&["filter.targetRefs[0][0]=g"], "filter.targetRefs[0]", "a list is no map here either"),
         (&["nonsense=1"], "nonsense", "no such key"),
+        (&["mesh.istioVersion=latest,tracing.mode=zipkin"], "tracing.mode", "no such mode"),
+        (&["filter.delivery=envoyfilter,filter.image.pullSecret=s"], "filter.image.pullSecret", "it knows none"),
+        (&["collector.version=0.100.0"], "collector.version", "its own telemetry is configured otherwise"),
+        (&["collector.version=0.120.0,collector.clusterMetrics=true"], "collector.version", "without leases"),
+        (&["collector.corsAllowedOrigins={*}"], "collector.corsAllowedOrigins", "every page on the web"),
+        (&["collector.kubeletMetrics=true"], "collector.kubeletMetrics", "a gateway is not on every node"),
+        (&["collector.gateway.autoscaling.minReplicas=11"], "collector.gateway.autoscaling.minReplicas", "over ten"),
+        (&["collector.sampling.mode=probabilistic"], "collector.sampling.mode", "10 % of 10 % is 1 %"),
+        (
+            &["collector.sampling.mode=tail,filter.config.sampling.ratio=1"],
+            "collector.sampling.mode",
+            "two gateways would each see half of a trace",
+        ),
+        (&["collector.exporters.j.type=otlp_grpc"], "collector.exporters.j.endpoint", "it goes nowhere"),
+        (
+            &["collector.exporters.l.type=otlp_http,collector.exporters.l.endpoint=loki:3100"],
+            "collector.exporters.l.endpoint",
+            "a URL has a scheme",
+        ),
+        (&["collector.external.enabled=true"], "collector.external.enabled", "open to all"),
+        (&["security.allow.namespaces={shop}"], "security.mtls", "nobody would enforce it"),
+        (&["security.mtls=STRICT,collector.mode=none"], "security.mtls", "not ours to protect"),
+        (&["security.mtls=STRICT,security.allow.serviceAccounts={shop}"], "security.allow.serviceAccounts", "no name"),
+        (&["security.networkPolicy.backends[0].ports={443}"], "security.networkPolicy.backends[0]", "nowhere"),
+        (&["demo.enabled=true"], "demo.image", "nothing to run"),
     ];
     for (set, key, reason) in vectors {
         let lines = wrong(set);
@@ -122,5 +147,6 @@ fn a_key_that_null_took_away_is_missed_where_it_is_needed() {
 
 #[test]
 fn the_collectors_service_does_not_matter_where_a_cluster_is_named() {
-    read(&["filter.config.exporter.cluster=outbound|443||otlp.example.com,collector.name="]).unwrap();
+    read(&["filter.config.exporter.cluster=outbound|443||otlp.example.com,collector.mode=none,collector.name="])
+        .unwrap();
 }

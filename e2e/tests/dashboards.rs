@@ -1,0 +1,139 @@
+//! Dashboards and rules ask for metrics that exist: a real collector's, the filter's, and what Istio documents.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use otelmesh_e2e::otelcol;
+use otelmesh_e2e::rendered::{collectors, objects};
+use otelmesh_e2e::tools::{go_tool, run};
+use otelmesh_filter::stats::NAMES;
+use serde_json::{Value, json};
+
+/// Gauges of the filter, which are not among its counters.
+const WAITING: [&str; 2] = ["otelmesh_spans_waiting", "otelmesh_logs_waiting"];
+/// Istio's standard metrics, which its proxies alone serve, and what Prometheus says of every target.
+const DOCUMENTED: [&str; 3] = ["istio_requests_total", "istio_request_duration_milliseconds_bucket", "up"];
+const WORDS: [&str; 19] = [
+    "sum",
+    "max",
+    "count",
+    "by",
+    "on",
+    "or",
+    "unless",
+    "rate",
+    "increase",
+    "absent",
+    "histogram_quantile",
+    "le",
+    "and",
+    "min",
+    "avg",
+    "without",
+    "ignoring",
+    "label_values",
+    "bool",
+];
+
+/// A query's metrics: its words without labels, strings, functions and what follows `by`.
+fn metrics(query: &str) -> BTreeSet<String> {
+    let mut bare = String::new();
+    let mut depth = 0;
+    for c in query.chars() {
+        match c {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth -= 1,
+            c if depth == 0 => bare.push(c),
+            _ => {}
+        }
+    }
+    for grouping in ["by (", "on ("] {
+        while let Some(start) = bare.find(grouping) {
+            let end = start + bare[start..].find(')').unwrap();
+            bare.replace_range(start..=end, " ");
+        }
+    }
+    let words = bare.split(|c: char| !(c.is_ascii_alphanumeric() || "_:".contains(c)));
+    words
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()) && !WORDS.contains(word))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn monitored() -> Vec<Value> {
+    objects(&["--profile", "production"])
+}
+
+/// Every query of the dashboards, with where it stands.
+fn panels() -> Vec<(String, String)> {
+    let dashboards = monitored().into_iter().filter(|object| object["metadata"]["labels"]["grafana_dashboard"] == "1");
+    let mut queries = Vec::new();
+    for map in dashboards {
+        for text in map["data"].as_object().unwrap().values() {
+            let dashboard: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+            let title = &dashboard["title"];
+            for panel in dashboard["panels"].as_array().unwrap() {
+                for target in panel["targets"].as_array().unwrap() {
+                    queries.push((format!("{title}, {}", panel["title"]), target["expr"].as_str().unwrap().to_owned()));
+                }
+            }
+            for variable in dashboard["templating"]["list"].as_array().unwrap() {
+                if let Some(query) = variable["query"].as_str().and_then(|q| q.strip_prefix("label_values(")) {
+                    queries.push((format!("{title}, variable"), query.split(',').next().unwrap().to_owned()));
+                }
+            }
+        }
+    }
+    queries
+}
+
+/// Every rule's name, if it records, and its query.
+fn rules() -> Vec<(Option<String>, String)> {
+    let rule = monitored().into_iter().find(|object| object["kind"] == "PrometheusRule").unwrap();
+    let groups = rule["spec"]["groups"].as_array().unwrap().iter();
+    let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+    rules.map(|rule| (rule["record"].as_str().map(str::to_owned), rule["expr"].as_str().unwrap().to_owned())).collect()
+}
+
+#[tokio::test]
+async fn every_query_names_a_metric_that_exists() {
+    let mut known: BTreeSet<String> = otelcol::metrics(&collectors(&[])[0].1).await;
+    assert!(known.iter().any(|name| name.starts_with("otelcol_")));
+    known.extend(NAMES.iter().chain(&WAITING).chain(&DOCUMENTED).map(|name| (*name).to_owned()));
+    let rules = rules();
+    known.extend(rules.iter().filter_map(|(name, _)| name.clone()));
+    let queries = panels().into_iter().chain(rules.into_iter().map(|(_, query)| ("a rule".to_owned(), query)));
+    let mut count = 0;
+    for (place, query) in queries {
+        let metrics = metrics(&query);
+        assert!(!metrics.is_empty(), "{place} asks for nothing: {query}");
+        let unknown: Vec<_> = metrics.difference(&known).collect();
+        assert!(unknown.is_empty(), "{place} asks for {unknown:?}, which nothing serves: {query}");
+        count += 1;
+    }
+    assert!(count > 50, "only {count} queries were found");
+}
+
+#[test]
+fn prometheus_reads_every_query_of_the_dashboards() {
+    let rules: Vec<_> = panels()
+        .into_iter()
+        .enumerate()
+        .map(|(i, (_, query))| json!({"record": format!("panel:{i}"), "expr": query.replace("$__rate_interval", "5m")}))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("panels.yaml"), json!({"groups": [{"name": "panels", "rules": rules}]}).to_string())
+        .unwrap();
+    run(Command::new(go_tool("promtool")).args(["check", "rules", "panels.yaml"]).current_dir(dir.path()));
+}
+
+#[test]
+fn metrics_are_found_in_queries() {
+    for (query, expected) in [
+        ("sum by (a, b) (rate(x_total{le=\"5\"}[5m])) / (y > 0)", vec!["x_total", "y"]),
+        ("up{job=\"a\"} == 1 unless on (namespace, pod) z:rate5m", vec!["up", "z:rate5m"]),
+    ] {
+        assert_eq!(metrics(query), expected.into_iter().map(str::to_owned).collect(), "{query}");
+    }
+}
