@@ -1,15 +1,15 @@
 #!/bin/sh
-# Puts what the tests need from the Go world into target/tools: the real helm, promtool, k6, istioctl and an
-# OpenTelemetry Collector, each built from a module under e2e/tools, and the schemas of Istio, Kubernetes and Prometheus' operator,
-# taken out of their own modules. What was built once is kept under the user's cache, by the content of what it was built
-# from, so that a clean checkout does not build again; the first time takes about half an hour on two cores. Names as
-# further arguments build those only. Refuses nothing but a missing Go and a failed download.
+# Puts what the tests need from the Go world into target/tools: the real helm, kube-apiserver, kubectl, etcd, promtool,
+# k6, istioctl and an OpenTelemetry Collector, each built from a module under e2e/tools, and the schemas of Istio,
+# Kubernetes and Prometheus' operator, taken out of their own modules. What was built once is kept under the user's
+# cache, by the content of what it was built from, so that a clean checkout does not build again; the first time takes
+# about half an hour on two cores. Names as further arguments build those only. Refuses nothing but a missing Go and a
+# failed download.
 set -eu
 
 istio=istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad
 kubernetes=k8s.io/kubernetes@v1.34.4
-# The last version whose CRDs the Go module proxy serves.
-operator=github.com/prometheus-operator/prometheus-operator@v0.85.0
+operator=github.com/prometheus-operator/prometheus-operator@v0.93.0
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/target/tools}
@@ -73,3 +73,10 @@ fetch k6 "$(sources k6)" build k6 go.k6.io/k6 ""
 ldflags="-X istio.io/istio/pkg/version.buildVersion=1.31-dev" \
   fetch istioctl "$(sources istio)" build istio istio.io/istio/istioctl/cmd/istioctl ""
 fetch otelcol "$( (sources otelcol && cat "$root"/e2e/tools/otelcol/*.go) | key)" build otelcol . ""
+fetch etcd "$(sources etcd)" build etcd go.etcd.io/etcd/server/v3 ""
+# Without a version, clients refuse to compare theirs with the server's.
+version=k8s.io/component-base/version
+for command in kube-apiserver kubectl; do
+  ldflags="-X $version.gitVersion=${kubernetes#*@} -X $version.gitMajor=1 -X $version.gitMinor=34" \
+    fetch "$command" "$(sources kubernetes)" build kubernetes "k8s.io/kubernetes/cmd/$command" ""
+done

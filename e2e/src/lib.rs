@@ -5,6 +5,8 @@
 use std::env;
 use std::path::PathBuf;
 
+pub mod apiserver;
+pub mod interruption;
 pub mod otelcol;
 pub mod proxy;
 pub mod raw;

@@ -2,13 +2,15 @@
 //! an access log. An exchange that ends before its headers were shown is recorded all the same, from what Envoy's log
 //! phase still has.
 
+use crate::attributes::custom::Custom;
 use crate::attributes::{Kind, Request, Response};
+use crate::config::pattern::PathTemplate;
 use crate::config::{Config, Direction, Exporter, LogPolicy, Propagation};
 use crate::export::USER_AGENT;
 use crate::host::{Headers, Host, MapKind};
-use crate::pattern::PathTemplate;
 use crate::propagation::id::Generator;
 use crate::propagation::{Carrier, Change, Decision, Format, Found, Parent, Propagators, SpanContext};
+use crate::route::Routes;
 use crate::sampling::Sampler;
 use crate::sampling::keep::Keep;
 use crate::sampling::rules::{self, Rule};
@@ -29,6 +31,8 @@ pub struct Settings {
     log_sampler: Sampler,
     keep: Keep,
     excluded_paths: Vec<PathTemplate>,
+    routes: Routes,
+    custom: Vec<Custom>,
 }
 
 /// An exchange under way.
@@ -73,7 +77,7 @@ pub struct Scene<'a, H> {
 
 impl Settings {
     /// Settings of a pluginConfig, for an exporter that is there already.
-    pub fn new(config: Config, exporter: u32) -> Self {
+    pub fn new(config: Config, exporter: u32, host: &impl Host) -> Self {
         let Propagation { inbound, outbound, .. } = &config.propagation;
         let of = |side, kind| Propagators::of(&config.propagation, side, kind);
         Self {
@@ -83,6 +87,8 @@ impl Settings {
             rules: config.sampling.rules.iter().filter_map(Rule::new).collect(),
             log_sampler: Sampler::new(config.logs.ratio),
             keep: Keep::new(&config.sampling.keep),
+            routes: Routes::new(&config.routes),
+            custom: config.attributes.iter().filter_map(|a| Custom::new(a, |name| host.env(name))).collect(),
             excluded_paths: config.exclude.paths.iter().filter_map(|p| PathTemplate::parse(p)).collect(),
             config,
         }
@@ -107,6 +113,14 @@ impl Settings {
         let path = std::str::from_utf8(path).unwrap_or_default();
         self.excluded_paths.iter().any(|template| template.matches(path))
             || self.config.exclude.user_agents.iter().any(|prefix| agent.starts_with(prefix.as_bytes()))
+    }
+
+    /// Everything of a request that its records will need.
+    fn capture(&self, headers: &Headers, request: Option<Request>) -> Request {
+        let mut request = request.unwrap_or_else(|| Request::of(headers));
+        request.route = self.routes.of(request.url_path());
+        request.custom = self.custom.iter().filter_map(|custom| custom.fill(headers, false)).collect();
+        request
     }
 
     /// A collector with a sidecar must not be asked to record that it was sent records.
@@ -210,6 +224,10 @@ impl Exchange {
             }
         }
         let has_log = settings.records_log(&open.context, failed, has_span);
+        if (has_span || has_log) && settings.custom.iter().any(Custom::is_of_response) {
+            let headers = scene.host.headers(MapKind::ResponseHeaders).unwrap_or_default();
+            open.request.custom.extend(settings.custom.iter().filter_map(|custom| custom.fill(&headers, true)));
+        }
         let record = Record {
             context: &open.context,
             parent: open.parent.as_ref(),
@@ -276,7 +294,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         link: found.link,
         tracestate: if recorded { found.tracestate } else { String::new() },
         start,
-        request: if recorded { request.unwrap_or_else(|| Request::of(headers)) } else { Request::default() },
+        request: if recorded { settings.capture(headers, request) } else { Request::default() },
     };
     (State::Open(Box::new(open)), changes)
 }
@@ -338,6 +356,7 @@ fn response(host: &impl Host, kind: Kind, grpc: bool, sizes: bool) -> Response {
             .flatten()
             .and_then(|s| s.try_into().ok()),
         protocol: text(host, &["request", "protocol"]),
+        attempts: (kind == Kind::Client).then(|| integer(host, &["upstream", "request_attempt_count"])).flatten(),
         peer: text(host, peer),
         request_size: size(&["request", "size"]),
         response_size: size(&["response", "size"]),

@@ -14,8 +14,8 @@ pub mod xray;
 
 use crate::attributes::Kind;
 pub use crate::config::Format;
+use crate::config::pattern::HostPattern;
 use crate::config::{BoundaryPolicy, Propagation, Side, Trust};
-use crate::pattern::HostPattern;
 use crate::sampling::Verdict;
 pub use carrier::{Carrier, Name, Names};
 use id::Generator;
@@ -121,37 +121,29 @@ pub struct Propagators {
     pub boundaries: Vec<(Vec<HostPattern>, BoundaryPolicy)>,
 }
 
-// === impl Format ===
-
-impl Format {
-    /// Every format.
-    pub const ALL: [Self; 7] =
-        [Self::TraceContext, Self::Baggage, Self::B3, Self::B3Multi, Self::Jaeger, Self::XRay, Self::OtTrace];
-
-    /// The headers that the format consists of.
-    fn headers(self) -> &'static [Name] {
-        match self {
-            Self::TraceContext => &[Name::Traceparent, Name::Tracestate],
-            Self::Baggage => &[Name::Baggage],
-            Self::B3 => &[Name::B3],
-            Self::B3Multi => b3multi::HEADERS,
-            Self::Jaeger => &[Name::UberTraceId],
-            Self::XRay => &[Name::AmznTraceId],
-            Self::OtTrace => ottrace::HEADERS,
-        }
+/// The headers that a format consists of.
+fn headers_of(format: Format) -> &'static [Name] {
+    match format {
+        Format::TraceContext => &[Name::Traceparent, Name::Tracestate],
+        Format::Baggage => &[Name::Baggage],
+        Format::B3 => &[Name::B3],
+        Format::B3Multi => b3multi::HEADERS,
+        Format::Jaeger => &[Name::UberTraceId],
+        Format::XRay => &[Name::AmznTraceId],
+        Format::OtTrace => ottrace::HEADERS,
     }
+}
 
-    fn extract(self, carrier: &Carrier<'_>) -> Outcome {
-        match self {
-            Self::TraceContext => tracecontext::extract(carrier),
-            // Baggage travels beside a trace and names none.
-            Self::Baggage => Outcome::Absent,
-            Self::B3 => b3::extract(carrier),
-            Self::B3Multi => b3multi::extract(carrier),
-            Self::Jaeger => jaeger::extract(carrier),
-            Self::XRay => xray::extract(carrier),
-            Self::OtTrace => ottrace::extract(carrier),
-        }
+fn extract(format: Format, carrier: &Carrier<'_>) -> Outcome {
+    match format {
+        Format::TraceContext => tracecontext::extract(carrier),
+        // Baggage travels beside a trace and names none.
+        Format::Baggage => Outcome::Absent,
+        Format::B3 => b3::extract(carrier),
+        Format::B3Multi => b3multi::extract(carrier),
+        Format::Jaeger => jaeger::extract(carrier),
+        Format::XRay => xray::extract(carrier),
+        Format::OtTrace => ottrace::extract(carrier),
     }
 }
 
@@ -175,7 +167,7 @@ impl Propagators {
     pub fn extract(&self, carrier: &Carrier<'_>) -> Found {
         let mut found = Found::default();
         for &format in &self.extract {
-            match format.extract(carrier) {
+            match extract(format, carrier) {
                 Outcome::Absent => {}
                 Outcome::Malformed => found.malformed.push(format),
                 Outcome::DecisionOnly(decision) => {
@@ -213,7 +205,7 @@ impl Propagators {
                 BoundaryPolicy::StripWithBaggage => true,
             };
             if strips || (self.clear.contains(&format) && !self.injects(format, carrier.came())) {
-                format.headers().iter().for_each(|name| changes.remove(*name));
+                headers_of(format).iter().for_each(|name| changes.remove(*name));
             } else if self.injects(format, carrier.came()) {
                 match format {
                     Format::TraceContext => tracecontext::inject(span, found, &mut changes),
@@ -235,7 +227,7 @@ impl Propagators {
             Some(formats) => formats.contains(&format),
             None if self.clear.contains(&format) => false,
             None if format == Format::TraceContext => true,
-            None => self.extract.contains(&format) && came.has_any(format.headers()),
+            None => self.extract.contains(&format) && came.has_any(headers_of(format)),
         }
     }
 }

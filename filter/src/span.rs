@@ -1,5 +1,5 @@
 //! A finished exchange → an OTLP span. In: the span context, its parent, the times and what the attributes are made of.
-//! Out: the content of a `Span` message. The name is the method alone: neither path nor host may name a span.
+//! Out: the content of a `Span` message.
 
 use crate::attributes::{self, Kind, Request, Response};
 use crate::otlp;
@@ -45,7 +45,7 @@ pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>) {
     if let Some(parent) = exchange.parent {
         otlp::bytes(buf, 4, parent.span_id.bytes());
     }
-    otlp::bytes(buf, 5, exchange.request.known_method().unwrap_or("HTTP").as_bytes());
+    otlp::bytes(buf, 5, exchange.request.span_name().as_bytes());
     otlp::varint(
         buf,
         6,

@@ -204,6 +204,14 @@ impl Chart {
     }
 }
 
+/// The chart's values.yaml, with its comments.
+///
+/// # Errors
+/// [`ChartError::Broken`], which the tests rule out.
+pub fn values_text() -> Result<&'static str, ChartError> {
+    file("values.yaml")
+}
+
 /// Kubernetes as templates see it where no cluster is asked.
 const KUBE_VERSION: &str = "v1.34.0";
 

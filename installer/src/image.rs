@@ -15,6 +15,7 @@ use crate::wasm;
 
 mod auth;
 pub mod layout;
+pub mod look;
 mod pack;
 pub mod push;
 mod reference;

@@ -1,16 +1,34 @@
 //! Everything behind the `otelmesh` command.
 
+pub mod apply;
 pub mod apps;
 pub mod chart;
+pub mod checks;
 pub mod client;
+pub mod cluster;
+pub mod collector_config;
 pub mod completion;
 pub mod demo;
+pub mod diff;
+pub mod difference;
 pub mod envoy;
+pub mod health;
+pub mod history;
 pub mod image;
+pub mod images;
+pub mod install;
+pub mod inventory;
+pub mod plan;
 pub mod receiver;
+pub mod release;
 pub mod render;
+pub mod revision;
+pub mod run;
 pub mod server;
+pub mod show_values;
+pub mod status;
 pub mod telemetry;
+pub mod uninstall;
 pub mod values;
 pub mod wasm;
 pub mod waterfall;

@@ -5,10 +5,18 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+use otelmesh::checks::command::CheckArgs;
 use otelmesh::completion::CompletionArgs;
 use otelmesh::demo::DemoArgs;
+use otelmesh::diff::DiffArgs;
+use otelmesh::history::{HistoryArgs, RollbackArgs};
 use otelmesh::image::ImageArgs;
+use otelmesh::images::ImagesArgs;
+use otelmesh::install::{InstallArgs, UpgradeArgs};
 use otelmesh::render::RenderArgs;
+use otelmesh::show_values::ValuesArgs;
+use otelmesh::status::StatusArgs;
+use otelmesh::uninstall::UninstallArgs;
 
 /// OpenTelemetry for an Istio mesh, without touching the applications.
 #[derive(Debug, Parser)]
@@ -26,6 +34,26 @@ enum Command {
     Image(ImageArgs),
     /// Print the chart's objects, without a cluster
     Render(RenderArgs),
+    /// Print everything that can be set, with comments
+    Values(ValuesArgs),
+    /// List the images that the cluster will pull
+    Images(ImagesArgs),
+    /// Tell whether an installation can go well, and whether it did
+    Check(Box<CheckArgs>),
+    /// Install the chart's objects into the cluster, or bring them up to new values
+    Install(Box<InstallArgs>),
+    /// Bring what is installed up to new values, or to this version
+    Upgrade(Box<UpgradeArgs>),
+    /// Show what install or upgrade would change
+    Diff(Box<DiffArgs>),
+    /// Show what is installed, and whether it is well
+    Status(StatusArgs),
+    /// List the revisions of what is installed
+    History(HistoryArgs),
+    /// Go back to an earlier revision
+    Rollback(RollbackArgs),
+    /// Remove exactly what was installed, and put back what it replaced
+    Uninstall(UninstallArgs),
     /// Print a script that completes arguments in your shell
     Completion(CompletionArgs),
 }
@@ -49,6 +77,16 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => args.run(),
         Command::Image(args) => args.run(),
         Command::Render(args) => args.run(),
+        Command::Values(args) => args.run(),
+        Command::Images(args) => args.run(),
+        Command::Check(args) => args.run(),
+        Command::Install(args) => args.run(),
+        Command::Upgrade(args) => args.run(),
+        Command::Diff(args) => args.run(),
+        Command::Status(args) => args.run(),
+        Command::History(args) => args.run(),
+        Command::Rollback(args) => args.run(),
+        Command::Uninstall(args) => args.run(),
         Command::Completion(args) => args.run(Cli::command()),
     }
 }

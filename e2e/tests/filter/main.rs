@@ -6,4 +6,5 @@ mod hostile;
 mod propagation;
 mod replies;
 mod sampling;
+mod signals;
 mod streams;

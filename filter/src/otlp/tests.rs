@@ -177,6 +177,7 @@ proptest::proptest! {
             grpc_status: grpc,
             details: peer.clone(),
             protocol: peer.clone(),
+            attempts: Some(times.0),
             peer,
             request_size: Some(times.0),
             response_size: None,

@@ -1,8 +1,7 @@
 //! Late keep: spans worth exporting although their trace is not recorded. In: how an exchange went. Out: the reason to
 //! keep its span, which the span then carries. Only this proxy's span is kept; the trace around it stays partial.
 
-use crate::attributes::response_flag;
-use crate::config;
+use crate::config::{self, response_flags};
 
 /// What is worth keeping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct Keep {
 impl Keep {
     /// Reads the configuration.
     pub fn new(keep: &config::Keep) -> Self {
-        let flags = keep.response_flags.iter().filter_map(|flag| response_flag(flag));
+        let flags = keep.response_flags.iter().filter_map(|flag| response_flags::bit(flag));
         Self {
             errors: keep.errors,
             slower_than_nanos: keep.slower_than.map(config::Millis::as_nanos),

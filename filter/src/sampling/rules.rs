@@ -7,8 +7,8 @@ use std::cell::Cell;
 use super::Sampler;
 use crate::attributes::{Kind, Request};
 use crate::config;
+use crate::config::pattern::{HostPattern, PathTemplate};
 use crate::host::Headers;
-use crate::pattern::{HostPattern, PathTemplate};
 
 /// A rule, ready for use.
 #[derive(Debug)]

@@ -89,6 +89,17 @@ fn every_refusal_names_its_key() {
             "no host",
         ),
         (r#"{"propagation":{"boundaries":[{"hosts":["a"]}]}}"#, "policy", "a boundary without a policy"),
+        (r#"{"routes":{"templates":["a"]}}"#, "routes.templates: a", "a template without a slash"),
+        (r#"{"attributes":[{"literal":"x"}]}"#, "without a name", "an attribute without a name"),
+        (r#"{"attributes":[{"name":"n"}]}"#, "n needs exactly one of", "an attribute without a source"),
+        (r#"{"attributes":[{"name":"n","literal":"x","env":"y"}]}"#, "n needs exactly one of", "two sources"),
+        (r#"{"attributes":[{"name":"n","requestHeader":"Authorization"}]}"#, "credentials", "a secret"),
+        (r#"{"attributes":[{"name":"n","responseHeader":"set-cookie"}]}"#, "credentials", "a cookie"),
+        (
+            r#"{"attributes":[{"name":"n","literal":"x","type":"text"}]}"#,
+            "unknown variant",
+            "a type that we do not know",
+        ),
         (r#"{"direction":"sideways"}"#, "unknown variant", "a direction that we do not know"),
         (r#"{"resource":{"attributes":{"":"x"}}}"#, "resource.attributes", "an empty key"),
     ];

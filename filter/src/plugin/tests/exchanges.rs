@@ -295,3 +295,40 @@ fn log_policies_say_which_exchanges_have_one() {
         assert_eq!(counts, want, "{logs}");
     }
 }
+
+#[test]
+fn routes_name_spans_and_custom_attributes_stand_on_both_records() {
+    let config = r#"{"routes":{"templates":["/orders/{id}"]},"attributes":[
+        {"name":"tenant","requestHeader":"x-tenant"},
+        {"name":"cached","responseHeader":"x-cached","type":"bool"},
+        {"name":"tier","baggage":"tier"},
+        {"name":"weight","literal":"7","type":"int"}]}"#;
+    let mut world = World::new(config);
+    world.host().set_integer(&["xds", "listener_direction"], 2);
+    world.host().set_integer(&["upstream", "request_attempt_count"], 3);
+    world.host().response_headers = vec![("x-cached".into(), b"true".to_vec())];
+    let headers = [
+        (":method", "GET"),
+        (":path", "/orders/7?x=1"),
+        (":authority", "shop"),
+        ("x-tenant", "a"),
+        ("baggage", "tier=gold"),
+    ];
+    world.exchange(&headers, 200);
+    world.tick();
+    let span = spans(&world.reply(Some(200), b"")).remove(0);
+    let log = logs(&world.reply(Some(200), b"")).remove(0);
+    assert_eq!(span.name, "GET /orders/{id}");
+    let printed = |key: &str| format!("{:?}", span.attributes.iter().find(|kv| kv.key == key).unwrap().value);
+    for (key, value) in [
+        ("http.route", r#"StringValue("/orders/{id}")"#),
+        ("tenant", r#"StringValue("a")"#),
+        ("tier", r#"StringValue("gold")"#),
+        ("cached", "BoolValue(true)"),
+        ("weight", "IntValue(7)"),
+        ("http.request.resend_count", "IntValue(2)"),
+    ] {
+        assert!(printed(key).contains(value), "{key}: {}", printed(key));
+        assert!(log.attributes.iter().any(|kv| kv.key == key), "{key} on the log");
+    }
+}

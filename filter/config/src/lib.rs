@@ -4,13 +4,28 @@
 //! value is within its bounds. Refuses, with a sentence for the operator, what is not JSON, an unknown key, or a value
 //! out of bounds; the caller then switches the filter off rather than refusing traffic.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::panic,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unreachable,
+        clippy::todo
+    )
+)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::attributes::response_flag;
 use crate::pattern::{HostPattern, PathTemplate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub mod pattern;
+pub mod response_flags;
 
 /// Where a collector stands that the chart installs with its defaults.
 pub const DEFAULT_CLUSTER: &str = "outbound|4318||otel-collector.otelmesh.svc.cluster.local";
@@ -39,6 +54,14 @@ pub const DEFAULT_EXCLUDED_PATHS: [&str; 6] =
 /// Who sends probes and scrapes.
 pub const DEFAULT_EXCLUDED_USER_AGENTS: [&str; 3] = ["kube-probe/", "Prometheus/", "GoogleHC/"];
 
+/// Headers that carry credentials, which no attribute may show.
+const SECRET_HEADERS: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-forwarded-client-cert"];
+
+/// Most folded routes a worker remembers; as many names as a trace backend still lists.
+pub const MAX_FOLDED_ROUTES: usize = 200;
+/// Most route templates.
+pub const MAX_TEMPLATES: usize = 256;
 /// Most sampling rules, and most entries of a list within one.
 pub const MAX_RULES: usize = 64;
 /// Longest accepted name, path or attribute value in the configuration, in bytes.
@@ -71,6 +94,11 @@ pub struct Config {
     /// Which new traces are recorded.
     #[serde(deserialize_with = "object")]
     pub sampling: Sampling,
+    /// Where `http.route` and span names come from.
+    #[serde(deserialize_with = "object")]
+    pub routes: Routes,
+    /// Further attributes of spans and logs, at most 64.
+    pub attributes: Vec<Attribute>,
     /// Which requests leave no record at all.
     #[serde(deserialize_with = "object")]
     pub exclude: Exclude,
@@ -293,6 +321,70 @@ pub struct Exclude {
     pub user_agents: Vec<String>,
 }
 
+/// Where `http.route` comes from, which also names the span: `GET /orders/{id}` instead of `GET`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Routes {
+    /// Path templates; the first that matches counts, at most 256.
+    pub templates: Vec<String>,
+    /// Where no template matches: the path with `{id}` in place of what looks like an id, at most 200 of them a worker.
+    pub fold: bool,
+}
+
+/// An attribute, and where its value comes from: one of `literal`, `env`, `requestHeader`, `responseHeader`, `baggage`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Attribute {
+    /// Its name, by OpenTelemetry's rules.
+    pub name: String,
+    /// The type of its value; one that is not of it is left out.
+    #[serde(rename = "type")]
+    pub value_type: ValueType,
+    /// The value itself.
+    pub literal: Option<String>,
+    /// A variable of the proxy's environment.
+    pub env: Option<String>,
+    /// A header of the request; those with credentials are refused.
+    pub request_header: Option<String>,
+    /// A header of the response; those with credentials are refused.
+    pub response_header: Option<String>,
+    /// A member of the request's baggage.
+    pub baggage: Option<String>,
+}
+
+/// The type of an attribute's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ValueType {
+    /// Text.
+    #[default]
+    String,
+    /// A whole number.
+    Int,
+    /// Any number.
+    Double,
+    /// `true` or `false`.
+    Bool,
+}
+
+/// Where an attribute's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration.
+    Literal(String),
+    /// The proxy's environment.
+    Env(String),
+    /// A header of the request, in lower case.
+    RequestHeader(String),
+    /// A header of the response, in lower case.
+    ResponseHeader(String),
+    /// A baggage member.
+    Baggage(String),
+}
+
 /// Which side of a call the proxy stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -431,6 +523,7 @@ impl Config {
             check(list.is_none_or(|formats| is_set(formats)), format_args!("propagation.{key} names a format twice"))?;
         }
         check((0.0..=1.0).contains(&self.logs.ratio), "logs.ratio must be from 0 to 1")?;
+        self.check_attributes()?;
         self.check_sampling()?;
 
         check(p.boundaries.len() <= MAX_RULES, "propagation.boundaries may hold 64 boundaries at most")?;
@@ -465,6 +558,37 @@ fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Re
 }
 
 impl Config {
+    fn check_attributes(&self) -> Result<(), ConfigError> {
+        let Routes { templates, .. } = &self.routes;
+        check(templates.len() <= MAX_TEMPLATES, "routes.templates may hold 256 templates at most")?;
+        for template in templates {
+            let is_template = PathTemplate::parse(template).is_some();
+            check(
+                is_template,
+                format_args!("routes.templates: {template} is no template such as /orders/{{id}} or /api/**"),
+            )?;
+        }
+        check(self.attributes.len() <= MAX_RULES, "attributes may hold 64 attributes at most")?;
+        for attribute in &self.attributes {
+            let name = &attribute.name;
+            check(
+                !name.is_empty() && name.len() <= MAX_TEXT,
+                "attributes has an entry without a name, or an overlong one",
+            )?;
+            check(
+                attribute.source().is_some(),
+                format_args!(
+                    "attributes: {name} needs exactly one of literal, env, requestHeader, responseHeader, baggage"
+                ),
+            )?;
+            check(
+                !attribute.is_secret(),
+                format_args!("attributes: {name} would show a header that carries credentials"),
+            )?;
+        }
+        Ok(())
+    }
+
     fn check_sampling(&self) -> Result<(), ConfigError> {
         let sampling = &self.sampling;
         check((0.0..=1.0).contains(&sampling.ratio), "sampling.ratio must be from 0 to 1")?;
@@ -496,7 +620,7 @@ impl Config {
         }
         check(user_agents.iter().all(|a| !a.is_empty()), "exclude.userAgents has an empty entry, which excludes all")?;
         for flag in &sampling.keep.response_flags {
-            let is_known = response_flag(flag).is_some();
+            let is_known = response_flags::bit(flag).is_some();
             check(is_known, format_args!("sampling.keep.responseFlags: Envoy has no response flag {flag}"))?;
         }
         Ok(())
@@ -590,6 +714,41 @@ impl Default for Logs {
 impl Default for Signal {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+// === impl Format ===
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 7] =
+        [Self::TraceContext, Self::Baggage, Self::B3, Self::B3Multi, Self::Jaeger, Self::XRay, Self::OtTrace];
+}
+
+// === impl Attribute ===
+
+impl Attribute {
+    /// Where its value comes from; `None` unless exactly one source is named.
+    pub fn source(&self) -> Option<Source> {
+        let lower = |name: &String| name.to_ascii_lowercase();
+        let mut sources = [
+            self.literal.clone().map(Source::Literal),
+            self.env.clone().map(Source::Env),
+            self.request_header.as_ref().map(lower).map(Source::RequestHeader),
+            self.response_header.as_ref().map(lower).map(Source::ResponseHeader),
+            self.baggage.clone().map(Source::Baggage),
+        ]
+        .into_iter()
+        .flatten();
+        let source = sources.next()?;
+        sources.next().is_none().then_some(source)
+    }
+
+    fn is_secret(&self) -> bool {
+        match self.source() {
+            Some(Source::RequestHeader(name) | Source::ResponseHeader(name)) => SECRET_HEADERS.contains(&name.as_str()),
+            _ => false,
+        }
     }
 }
 

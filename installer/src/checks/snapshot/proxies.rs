@@ -1,0 +1,134 @@
+//! What the proxies themselves say: whether they run the filter, and its counters.
+//!
+//! In: the pods with a proxy that the filter is for. Out: one [`Proxy`] a pod, from Envoy's admin interface, which only a
+//! port-forward reaches. A proxy that does not answer is one of which nothing is known, not one that is well.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Snapshot;
+use crate::cluster::{Cluster, ClusterError};
+
+/// Envoy's admin interface in Istio's proxies.
+const ADMIN_PORT: u16 = 15000;
+/// The container with the proxy, beside the applications, or before them as a native sidecar.
+const PROXY_CONTAINER: &str = "istio-proxy";
+/// A dump of the filters alone has some KiB a plugin.
+const MAX_ANSWER: u64 = 16 * 1024 * 1024;
+/// Prefix of the filter's counters in Envoy.
+const COUNTERS: &str = "wasmcustom.otelmesh_";
+
+/// What one proxy says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proxy {
+    /// Namespace and name of its pod.
+    pub pod: String,
+    /// What it runs in the filter's place, and the filter's counters; or why it did not say.
+    pub said: Result<(Runs, BTreeMap<String, i64>), String>,
+}
+
+/// What a proxy runs in the filter's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    /// The filter.
+    Filter,
+    /// Istio's stand-in that lets everything through: the image could not be pulled.
+    AllowAll,
+    /// Istio's stand-in that lets nothing through: the image could not be pulled, and failStrategy is not FAIL_OPEN.
+    DenyAll,
+    /// Nothing by that name.
+    Nothing,
+}
+
+/// Asks at most so many.
+pub(super) async fn look(cluster: &Cluster, snapshot: &Snapshot, max: usize) -> Result<Vec<Proxy>, ClusterError> {
+    let kind = cluster.kind_of(&serde_json::json!({"apiVersion": "v1", "kind": "Pod"})).await?;
+    let mut proxies = Vec::new();
+    for plugin in
+        snapshot.objects.iter().filter(|o| o["spec"]["pluginConfig"].is_object() || o["spec"]["wasm"].is_object())
+    {
+        let namespace = plugin["metadata"]["namespace"].as_str().unwrap_or_default();
+        let name = plugin["metadata"]["name"].as_str().unwrap_or_default();
+        let scope = if namespace == snapshot.root_namespace { "" } else { namespace };
+        let labels = plugin["spec"]["selector"]["matchLabels"].as_object();
+        let labels = labels.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
+        let pods = cluster.list(&kind, scope, &labels.collect::<Vec<_>>().join(",")).await?;
+        for pod in pods.iter().filter(|pod| has_proxy(pod)).take(max) {
+            let (namespace, pod) = (text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"]));
+            let said =
+                ask(cluster, namespace, pod, &format!("{}.{name}", text(&plugin["metadata"]["namespace"]))).await;
+            proxies.push(Proxy { pod: format!("{namespace}/{pod}"), said });
+        }
+    }
+    Ok(proxies)
+}
+
+fn has_proxy(pod: &Value) -> bool {
+    let containers =
+        ["containers", "initContainers"].map(|key| pod["spec"][key].as_array().cloned().unwrap_or_default());
+    pod["status"]["phase"] == "Running" && containers.iter().flatten().any(|c| c["name"] == PROXY_CONTAINER)
+}
+
+async fn ask(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+    filter: &str,
+) -> Result<(Runs, BTreeMap<String, i64>), String> {
+    let dump = admin(cluster, namespace, pod, "/config_dump?resource=ecds_filters").await?;
+    let stats = admin(cluster, namespace, pod, &format!("/stats?format=json&filter=^{COUNTERS}")).await?;
+    Ok((runs(&dump, filter), counters(&stats)))
+}
+
+/// What the dump of a proxy's dynamic filters has in the place of ours, `NAMESPACE.NAME`.
+pub(crate) fn runs(dump: &Value, filter: &str) -> Runs {
+    for config in dump["configs"].as_array().into_iter().flatten() {
+        let extension = &config["ecds_filter"];
+        // Istio's names: extensions.istio.io/wasmplugin/NS.NAME, …/trafficextension/NS.NAME[~istio-translated-wasmplugin]
+        let last = text(&extension["name"]).rsplit('/').next().unwrap_or_default();
+        if last.split('~').next() != Some(filter) {
+            continue;
+        }
+        let typed = &extension["typed_config"];
+        let what = [&typed["@type"], &typed["type_url"]].map(text).concat();
+        return match what.contains("rbac") {
+            false => Runs::Filter,
+            true if typed.to_string().contains("wasm-default-allow") => Runs::AllowAll,
+            true => Runs::DenyAll,
+        };
+    }
+    Runs::Nothing
+}
+
+/// The filter's counters without Envoy's prefix.
+pub(crate) fn counters(stats: &Value) -> BTreeMap<String, i64> {
+    let all = stats["stats"].as_array().into_iter().flatten();
+    all.filter_map(|stat| Some((text(&stat["name"]).strip_prefix(COUNTERS)?.to_owned(), stat["value"].as_i64()?)))
+        .collect()
+}
+
+async fn admin(cluster: &Cluster, namespace: &str, pod: &str, path: &str) -> Result<Value, String> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), namespace);
+    let mut forward = pods.portforward(pod, &[ADMIN_PORT]).await.map_err(|e| crate::cluster::causes(&e))?;
+    let mut stream = forward.take_stream(ADMIN_PORT).ok_or("the port was not forwarded")?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(|e| e.to_string())?;
+    let mut answer = Vec::new();
+    (&mut stream).take(MAX_ANSWER).read_to_end(&mut answer).await.map_err(|e| e.to_string())?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("Envoy's admin interface gave no answer")?;
+    match head.split(' ').nth(1) {
+        Some("200") => serde_json::from_str(body).map_err(|e| e.to_string()),
+        // Envoy's way to say that there is nothing of the kind.
+        Some("404" | "400") => Ok(Value::Null),
+        _ => Err(head.lines().next().unwrap_or_default().to_owned()),
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
