@@ -67,7 +67,8 @@ resource_detection: {{ ternary "resource_detection" "resourcedetection" (semverC
 metadata:
   labels:
     {{- include "otelmesh.collector.labels" . | nindent 4 }}
-    # Without a sidecar nothing here is traced, the collector's own exports least of all.
+    # The filter stays away: it would trace the collector's own exports.
+    otelmesh.io/traced: "false"
     sidecar.istio.io/inject: {{ ne .root.Values.security.mtls "DISABLE" | quote }}
     {{- if and .root.Values.mesh.revision (ne .root.Values.security.mtls "DISABLE") }}
     istio.io/rev: {{ .root.Values.mesh.revision | quote }}

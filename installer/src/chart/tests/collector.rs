@@ -215,11 +215,34 @@ fn no_collector_means_no_object_of_one() {
 }
 
 #[test]
-fn without_a_sidecar_the_pods_say_so() {
+fn collectors_are_not_traced_themselves_with_a_sidecar_or_without() {
     for (mtls, inject) in [("DISABLE", "false"), ("STRICT", "true")] {
-        for pod in pods(&[BOTH, &format!("security.mtls={mtls}")]) {
+        let set = format!("security.mtls={mtls}");
+        for pod in pods(&[BOTH, &set]) {
             assert_eq!(pod["metadata"]["labels"]["sidecar.istio.io/inject"], inject);
+            assert_eq!(pod["metadata"]["labels"]["otelmesh.io/traced"], "false");
         }
+        let exclusion = objects(&[BOTH, &set]).into_iter().find(|o| o.name() == "mesh-a-exclusion");
+        assert_eq!(exclusion.is_some(), mtls == "STRICT", "without a sidecar there is nothing to take away");
+    }
+    for delivery in ["wasmplugin", "envoyfilter"] {
+        let spec = named(
+            &objects(&["security.mtls=STRICT", &format!("filter.delivery={delivery}")]),
+            "EnvoyFilter",
+            "mesh-a-exclusion",
+        )["spec"]
+            .clone();
+        assert_eq!(spec["workloadSelector"]["labels"], json!({"otelmesh.io/traced": "false"}));
+        let removed: Vec<_> = spec["configPatches"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|patch| {
+                assert_eq!(patch["patch"], json!({"operation": "REMOVE"}));
+                patch.pointer("/match/listener/filterChain/filter/subFilter/name").unwrap().as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert!(removed.iter().all(|name| name.contains("istio-system.mesh-a")) && removed.len() == 4, "{removed:?}");
     }
 }
 
