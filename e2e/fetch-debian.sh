@@ -17,6 +17,7 @@ fail() {
 { command -v apt-get && command -v dpkg; } >/dev/null ||
   fail "needs Debian's apt-get and dpkg; elsewhere put docker-registry and skopeo into $out/usr/bin"
 
+# shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 stamp="$release $packages"
 if [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ]; then

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Puts what the tests need from the Go world into target/tools: the real helm, kube-apiserver, kubectl, etcd, promtool,
-# istioctl and an OpenTelemetry Collector, each built from a module under e2e/tools, and the schemas of Istio, Kubernetes
-# and Prometheus' operator, taken out of their own modules. What was built once is kept under the user's cache, by the
-# content of what it was built from, so that a clean checkout does not build again; the first time takes about half an
-# hour on two cores. Names as further arguments build those only. Refuses nothing but a missing Go and a failed download.
+# k6, istioctl and an OpenTelemetry Collector, each built from a module under e2e/tools, and the schemas of Istio,
+# Kubernetes and Prometheus' operator, taken out of their own modules. What was built once is kept under the user's
+# cache, by the content of what it was built from, so that a clean checkout does not build again; the first time takes
+# about half an hour on two cores. Names as further arguments build those only. Refuses nothing but a missing Go and a
+# failed download.
 set -eu
 
 istio=istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad
@@ -67,6 +68,7 @@ fetch kubernetes.json "$(echo "$kubernetes" | key)" take "$kubernetes" api/opena
 fetch operator-crds.yaml "$(echo "$operator" | key)" take "$operator" "example/prometheus-operator-crd/*.yaml"
 fetch promtool "$(sources promtool)" build promtool github.com/prometheus/prometheus/cmd/promtool \
   remove_all_sd,enable_kubernetes_sd
+fetch k6 "$(sources k6)" build k6 go.k6.io/k6 ""
 # Istio's programs do not start without a version.
 ldflags="-X istio.io/istio/pkg/version.buildVersion=1.31-dev" \
   fetch istioctl "$(sources istio)" build istio istio.io/istio/istioctl/cmd/istioctl ""

@@ -44,9 +44,9 @@ build_command() {
 for group in "$@"; do
   case $group in
     unit)
-      run 'filter' cargo test -p otelmesh-filter
+      run 'filter' cargo test -p otelmesh-filter -p otelmesh-config
       PATH=$root/target/wasm-runner:$PATH run 'filter on wasm32 in node' \
-        cargo test -p otelmesh-filter --lib --target wasm32-unknown-unknown
+        cargo test -p otelmesh-filter -p otelmesh-config --lib --target wasm32-unknown-unknown
       run 'command' cargo test -p otelmesh
       ;;
     envoy)
@@ -55,6 +55,7 @@ for group in "$@"; do
       for envoy in target/envoy/*/envoy; do
         version=$(basename "$(dirname "$envoy")")
         ENVOY=$root/$envoy run "filter in Envoy $version" cargo test -p otelmesh-e2e --test filter
+        ENVOY=$root/$envoy run "EnvoyFilters in Envoy $version" cargo test -p otelmesh-e2e --test envoyfilter
       done
       run 'demo and Envoy runner' cargo test -p otelmesh-e2e --test demo --test envoy
       ;;
@@ -64,7 +65,10 @@ for group in "$@"; do
       ;;
     api)
       build_command
-      run 'chart against Helm and Istio' cargo test -p otelmesh-e2e --test helm --test istio
+      run 'chart against Helm' cargo test -p otelmesh-e2e --test helm
+      run 'chart against schemas, istioctl' cargo test -p otelmesh-e2e --test schemas --test istioctl
+      run 'chart against the collector' cargo test -p otelmesh-e2e --test collector --test dashboards --test load --test topology
+      run 'chart against promtool' cargo test -p otelmesh-e2e --test rules
       ;;
     *)
       echo "run-tests: no group $group" >&2

@@ -1,7 +1,7 @@
 //! The real collector on this machine, with a configuration that the chart rendered for a pod.
 //!
-//! In: the configuration. Out: a command that runs the collector with it, or the names of the metrics that it serves of
-//! itself. Refuses to go on where it does not start.
+//! In: the configuration. Out: a command that runs the collector with it, or a running one, which can be sent telemetry and
+//! asked for its metrics. Refuses to go on where it does not start.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, header};
 use otelmesh::client::Client;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::tools::go_tool;
@@ -50,7 +51,15 @@ pub fn otelcol(command: &[&str], config: &str, dir: &Path) -> Command {
 }
 
 /// A running collector, killed when dropped.
-struct Running(Child);
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    dir: TempDir,
+    text: String,
+    grpc: u16,
+    http: u16,
+    metrics: u16,
+}
 
 /// Telemetry of each kind, as OTLP's JSON.
 const TELEMETRY: [(&str, &str); 3] = [
@@ -66,62 +75,147 @@ const TELEMETRY: [(&str, &str); 3] = [
 ];
 const PATIENCE: u32 = 100;
 
-/// The names of the metrics that a collector serves of itself, after telemetry of each kind went to one exporter that
-/// works and to one that does not.
-///
-/// # Panics
-/// If it does not start, or does not count what it did.
-pub async fn metrics(config: &str) -> BTreeSet<String> {
-    let mut config: Value = serde_saphyr::from_str(config).expect("the configuration is YAML");
-    // It asks the API server whose pods it sees, and there is none.
-    let processors = config["processors"].as_object_mut().expect("there are processors");
-    processors.remove("k8s_attributes").expect("the entry has k8s_attributes");
-    config["exporters"]["otlp_grpc/nowhere"] = json!({
-        "endpoint": "127.0.0.1:1", "tls": {"insecure": true}, "sending_queue": {"queue_size": 10},
-        "retry_on_failure": {"enabled": false},
-    });
-    for pipeline in config["service"]["pipelines"].as_object_mut().expect("there are pipelines").values_mut() {
-        pipeline["processors"].as_array_mut().expect("it has processors").retain(|name| name != "k8s_attributes");
-        pipeline["exporters"] = json!(["debug", "otlp_grpc/nowhere"]);
-    }
-    let mut text = config.to_string();
-    let mut ports = Vec::new();
-    for port in [":4317", ":4318", ":13133", ":8888"] {
-        // The last is a number of its own.
-        let free = TcpListener::bind("127.0.0.1:0").await.and_then(|l| l.local_addr()).expect("a port is free").port();
-        text = match port {
-            ":8888" => text.replace("\"port\":8888", &format!("\"port\":{free}")),
-            port => text.replace(&format!("${{env:MY_POD_IP}}{port}"), &format!("127.0.0.1:{free}")),
-        };
-        ports.push(free);
+/// An exporter to where nothing is.
+pub const NOWHERE: &str = "otlp_grpc/nowhere";
+
+// === impl Running ===
+
+impl Running {
+    /// Starts it with one exporter that works, and with one that does not.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn start(config: &str) -> Self {
+        Self::edited(config, |config| {
+            config["exporters"][NOWHERE] = json!({
+                "endpoint": "127.0.0.1:1", "tls": {"insecure": true}, "sending_queue": {"queue_size": 10},
+                "retry_on_failure": {"enabled": false},
+            });
+            for pipeline in config["service"]["pipelines"].as_object_mut().expect("there are pipelines").values_mut() {
+                pipeline["exporters"] = json!(["debug", NOWHERE]);
+            }
+        })
+        .await
     }
 
-    let dir = tempfile::tempdir().expect("a directory can be made");
-    let mut command = otelcol(&[], &text, dir.path());
-    let log = fs::File::create(dir.path().join("log")).expect("a log can be made");
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-    let _running = Running(child.expect("the collector runs"));
-    let client = Client::new();
-    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let mut found = BTreeSet::new();
-    for _ in 0..PATIENCE {
-        sleep(Duration::from_millis(200)).await;
-        for (signal, body) in TELEMETRY {
-            let _ = client.post(&format!("http://127.0.0.1:{}/v1/{signal}", ports[1]), headers.clone(), body).await;
+    /// Starts it on free ports with a configuration that takes OTLP in, and that was changed as its place here asks for.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn edited(config: &str, edit: impl FnOnce(&mut Value)) -> Self {
+        let mut config: Value = serde_saphyr::from_str(config).expect("the configuration is YAML");
+        // It asks the API server whose pods it sees, and there is none.
+        config["processors"].as_object_mut().expect("there are processors").remove("k8s_attributes");
+        for pipeline in config["service"]["pipelines"].as_object_mut().expect("there are pipelines").values_mut() {
+            pipeline["processors"].as_array_mut().expect("it has processors").retain(|name| name != "k8s_attributes");
         }
-        let Ok(reply) = client.get(&format!("http://127.0.0.1:{}/metrics", ports[3]), HeaderMap::new()).await else {
-            continue;
-        };
-        found = names(&reply.text());
-        if found.contains("otelcol_exporter_send_failed_spans_total")
-            && found.contains("otelcol_exporter_send_failed_log_records_total")
-            && found.contains("otelcol_exporter_send_failed_metric_points_total")
-        {
-            return found;
+        edit(&mut config);
+        let (grpc, http, metrics) = (free().await, free().await, free().await);
+        let mut text = config.to_string();
+        for (port, free) in [("4317", grpc), ("4318", http), ("13133", free().await)] {
+            text = text.replace(&format!("${{env:MY_POD_IP}}:{port}"), &format!("127.0.0.1:{free}"));
+        }
+        text = text.replace("\"port\":8888", &format!("\"port\":{metrics}"));
+
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let child = spawn(&text, dir.path());
+        let running = Self { child, dir, text, grpc, http, metrics };
+        running.is_up().await;
+        running
+    }
+
+    /// Kills it without a word of warning, and starts it again where it was, with the same files.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn crash_and_return(&mut self) {
+        self.child.kill().and_then(|()| self.child.wait()).expect("it can be killed");
+        self.child = spawn(&self.text, self.dir.path());
+        self.is_up().await;
+    }
+
+    async fn is_up(&self) {
+        // Metrics are served before receivers are.
+        for port in [self.metrics, self.grpc, self.http] {
+            self.listens(port).await;
         }
     }
-    let log = fs::read_to_string(dir.path().join("log")).unwrap_or_default();
-    panic!("the collector never counted a failed export; it counts {found:?} and said\n{log}");
+
+    async fn listens(&self, port: u16) {
+        for _ in 0..PATIENCE {
+            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+        panic!("the collector does not listen on {port} and said\n{}", self.log());
+    }
+
+    /// Where it takes OTLP/gRPC.
+    pub fn grpc(&self) -> String {
+        format!("127.0.0.1:{}", self.grpc)
+    }
+
+    /// Where it takes OTLP/HTTP.
+    pub fn http(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// What it said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Sends telemetry as OTLP's JSON.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub async fn post(&self, signal: &str, body: String) -> Result<(), String> {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let reply = Client::new().post(&format!("{}/v1/{signal}", self.http()), headers, body).await;
+        let reply = reply.map_err(|e| format!("{e:#}"))?;
+        if reply.status.is_success() { Ok(()) } else { Err(reply.text()) }
+    }
+
+    /// Sends telemetry of each kind.
+    async fn send(&self) {
+        for (signal, body) in TELEMETRY {
+            // Refused while it starts, and sent again.
+            let _ = self.post(signal, body.to_owned()).await;
+        }
+    }
+
+    /// The names of the metrics that it serves of itself, as soon as they are as `condition` wants them; telemetry is
+    /// sent until then.
+    ///
+    /// # Panics
+    /// That does not come about.
+    pub async fn until(&self, what: &str, condition: impl Fn(&BTreeSet<String>) -> bool) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for _ in 0..PATIENCE {
+            let url = format!("http://127.0.0.1:{}/metrics", self.metrics);
+            if let Ok(reply) = Client::new().get(&url, HeaderMap::new()).await {
+                found = names(&reply.text());
+                if condition(&found) {
+                    return found;
+                }
+                self.send().await;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+        panic!("{what}: it serves {found:?} and said\n{}", self.log());
+    }
+}
+
+fn spawn(config: &str, dir: &Path) -> Child {
+    let log = fs::File::create(dir.join("log")).expect("a log can be made");
+    let mut command = otelcol(&[], config, dir);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the collector runs")
+}
+
+async fn free() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    listener.and_then(|l| l.local_addr()).expect("a port is free").port()
 }
 
 fn names(exposition: &str) -> BTreeSet<String> {
@@ -129,11 +223,9 @@ fn names(exposition: &str) -> BTreeSet<String> {
     lines.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
 }
 
-// === impl Running ===
-
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

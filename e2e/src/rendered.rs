@@ -39,7 +39,7 @@ pub const INSTALLATIONS: &[(&str, &[&str])] = &[
              security.networkPolicy.backends[1].cidr=203.0.113.7/32,security.networkPolicy.backends[1].ports={443}",
             "--set",
             "traffic.subsets.blue.version=v1,collector.gateway.autoscaling.acceptedSpansPerPod=5000,\
-             collector.secretEnv.TOKEN.name=backend,collector.secretEnv.TOKEN.key=token,mesh.revision=1-30",
+             trials.load.enabled=true,collector.secretEnv.TOKEN.name=backend,collector.secretEnv.TOKEN.key=token,mesh.revision=1-30",
         ],
     ),
     ("a TrafficExtension", &["--set", "mesh.istioVersion=1.30,filter.selector.matchLabels.app=shop"]),

@@ -61,8 +61,8 @@ fn each_version_of_the_collector_gets_its_own_names() {
         ("0.146.0", "k8s_attributes", "k8sattributes"),
         ("0.153.0", "load_balancing", "loadbalancing"),
         ("0.155.0", "kubelet_stats", "kubeletstats"),
-        ("0.161.0", "prometheus_remote_write", "prometheusremotewrite"),
-        ("0.161.0", "resource_detection", "resourcedetection"),
+        ("0.154.0", "prometheus_remote_write", "prometheusremotewrite"),
+        ("0.155.0", "resource_detection", "resourcedetection"),
     ];
     for version in
         ["0.130.0", "0.143.0", "0.144.0", "0.146.1", "0.152.0", "0.153.0", "0.155.0", "0.160.0", "0.161.0", "0.170.0"]

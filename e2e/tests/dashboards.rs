@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use otelmesh_e2e::otelcol;
+use otelmesh_e2e::otelcol::Running;
 use otelmesh_e2e::rendered::{collectors, objects};
 use otelmesh_e2e::tools::{go_tool, run};
-use otelmesh_filter::stats::NAMES;
+use otelmesh_filter::stats::names;
 use serde_json::{Value, json};
 
-/// Gauges of the filter, which are not among its counters.
-const WAITING: [&str; 2] = ["otelmesh_spans_waiting", "otelmesh_logs_waiting"];
 /// Istio's standard metrics, which its proxies alone serve, and what Prometheus says of every target.
 const DOCUMENTED: [&str; 3] = ["istio_requests_total", "istio_request_duration_milliseconds_bucket", "up"];
 const WORDS: [&str; 19] = [
@@ -98,9 +96,13 @@ fn rules() -> Vec<(Option<String>, String)> {
 
 #[tokio::test]
 async fn every_query_names_a_metric_that_exists() {
-    let mut known: BTreeSet<String> = otelcol::metrics(&collectors(&[])[0].1).await;
-    assert!(known.iter().any(|name| name.starts_with("otelcol_")));
-    known.extend(NAMES.iter().chain(&WAITING).chain(&DOCUMENTED).map(|name| (*name).to_owned()));
+    let collector = Running::start(&collectors(&[])[0].1).await;
+    let items = ["spans", "metric_points", "log_records"];
+    let failed = |known: &BTreeSet<String>| {
+        items.iter().all(|item| known.contains(&format!("otelcol_exporter_send_failed_{item}_total")))
+    };
+    let mut known = collector.until("it counts failed exports of each kind", failed).await;
+    known.extend(names().chain(DOCUMENTED).map(str::to_owned));
     let rules = rules();
     known.extend(rules.iter().filter_map(|(name, _)| name.clone()));
     let queries = panels().into_iter().chain(rules.into_iter().map(|(_, query)| ("a rule".to_owned(), query)));
@@ -113,6 +115,19 @@ async fn every_query_names_a_metric_that_exists() {
         count += 1;
     }
     assert!(count > 50, "only {count} queries were found");
+}
+
+#[test]
+fn whatever_the_filter_loses_counts_as_dropped() {
+    let rules = rules();
+    let dropped = rules.iter().filter(|(name, _)| name.as_deref() == Some("otelmesh:filter_dropped:rate5m"));
+    let counted: BTreeSet<String> = dropped.flat_map(|(_, query)| metrics(query)).collect();
+    let is_loss = |name: &&str| {
+        ["otelmesh_spans_", "otelmesh_logs_"].iter().any(|signal| {
+            name.strip_prefix(signal).is_some_and(|what| what.starts_with("dropped_") || what == "rejected")
+        })
+    };
+    assert_eq!(counted, names().filter(is_loss).map(str::to_owned).collect());
 }
 
 #[test]

@@ -47,7 +47,10 @@ fn texts(object: &mut Value) {
     if object["kind"] != "ConfigMap" {
         return;
     }
-    for (_, text) in object["data"].as_object_mut().unwrap() {
+    for (name, text) in object["data"].as_object_mut().unwrap() {
+        if !name.ends_with(".yaml") && !name.ends_with(".json") {
+            continue;
+        }
         let source = text.as_str().unwrap();
         *text = serde_saphyr::from_str(source).unwrap_or_else(|e| panic!("{e}\n{source}"));
         numbers(text);
@@ -175,6 +178,24 @@ fn both_refuse_the_same_values() {
         ("filter.phase=FIRST", "no phase"),
         ("filter.image.pullPolicy=Never", "no policy of Istio"),
         ("collector.name=", "no collector"),
+        ("mesh.istioVersion=latest", "no version"),
+        ("tracing.mode=both", "each writes the headers"),
+        ("traffic.timeout=10", "a duration without a unit"),
+        ("collector.podSecurity=strict", "no level"),
+        ("collector.version=1.0", "no version of a collector"),
+        ("collector.gateway.replicas=0", "no gateway"),
+        ("collector.gateway.autoscaling.cpu=101", "more than all"),
+        ("collector.gateway.persistence.size=10", "bytes are not enough"),
+        ("collector.sampling.percentage=101", "more than all"),
+        ("collector.exporters.a.type=otlp", "the old name"),
+        ("collector.exporters.a.kind=debug", "a key that is none"),
+        ("collector.image.digest=latest", "no digest"),
+        ("collector.external.enabled=true", "open to all"),
+        ("security.mtls=ON", "no mode"),
+        ("security.plaintextPorts={70000}", "no port"),
+        ("filter.delivery=envoyfilter,filter.image.pullSecret=s", "an EnvoyFilter knows none"),
+        ("demo.enabled=true", "nothing to run"),
+        ("trials.load.requestsPerSecond=0", "no load"),
         ("collector=null", "no collector at all"),
         ("filter.image={a,b,c,d,e,f}", "a list for a map"),
         ("filter.targetRefs[0][0]=g", "a list for a reference"),

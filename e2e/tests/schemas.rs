@@ -52,6 +52,7 @@ fn every_field_that_is_rendered_is_known() {
         "DestinationRule",
         "EnvoyFilter",
         "HorizontalPodAutoscaler",
+        "Job",
         "Namespace",
         "NetworkPolicy",
         "PeerAuthentication",

@@ -2,12 +2,13 @@
 //! map and a [`Response`] taken from Envoy attributes. Out: typed attributes in the stable conventions, the span's
 //! status, and what stands in for `error.type`. Leaves out what Envoy did not say.
 
-mod flags;
+pub mod custom;
 mod peer;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::config::response_flags;
 use crate::host::Headers;
 use crate::otlp::{self, Value};
 use crate::redact;
@@ -22,7 +23,7 @@ pub enum Kind {
 }
 
 /// What is kept of a request until its exchange ends; every text is valid UTF-8 and bounded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     /// `:method`
     pub method: String,
@@ -36,6 +37,10 @@ pub struct Request {
     pub user_agent: String,
     /// Whether the content type is one of gRPC's.
     pub grpc: bool,
+    /// `http.route`
+    pub route: Option<String>,
+    /// What the operator adds.
+    pub custom: Vec<custom::Filled>,
 }
 
 /// What Envoy knows when the exchange has ended.
@@ -51,6 +56,8 @@ pub struct Response {
     pub grpc_status: Option<u32>,
     /// `HTTP/1.1`, `HTTP/2`, …
     pub protocol: Option<String>,
+    /// How often the request was sent upstream, the first time included.
+    pub attempts: Option<u64>,
     /// Address and port of the other side.
     pub peer: Option<String>,
     /// Bytes of the request's body; read for access logs only.
@@ -125,6 +132,23 @@ impl Request {
         self.path.split_once('?').unwrap_or((&self.path, ""))
     }
 
+    /// The host without its port, and the port where it is named.
+    pub fn host_and_port(&self) -> (&str, Option<u16>) {
+        let (host, port) = peer::split(redact::authority(&self.authority));
+        (host, port.and_then(|port| u16::try_from(port).ok()))
+    }
+
+    /// The host in an authority.
+    pub fn host_of(authority: &str) -> &str {
+        peer::split(redact::authority(authority)).0
+    }
+
+    /// The span's name: the method, and the route where there is one. Neither path nor host may name a span.
+    pub fn span_name(&self) -> Cow<'_, str> {
+        let method = self.known_method().unwrap_or("HTTP");
+        self.route.as_ref().map_or(Cow::Borrowed(method), |route| Cow::Owned(format!("{method} {route}")))
+    }
+
     /// The path without its query.
     pub fn url_path(&self) -> &str {
         self.split_path().0
@@ -142,7 +166,7 @@ fn is_grpc(content_type: &[u8]) -> bool {
 impl Response {
     /// Names of the response flags, `UF,URX`; empty where none is set.
     pub fn flag_names(&self) -> String {
-        flags::names(self.flags)
+        response_flags::names(self.flags)
     }
 
     /// What `error.type` says of a failed exchange; `None` where it did not fail.
@@ -151,7 +175,7 @@ impl Response {
     /// answer: the response flag that tells why.
     pub fn failure(&self, kind: Kind) -> Option<Cow<'static, str>> {
         if self.code == 0 {
-            return Some(Cow::Borrowed(flags::first_long_name(self.flags).unwrap_or("_OTHER")));
+            return Some(Cow::Borrowed(response_flags::first_long_name(self.flags).unwrap_or("_OTHER")));
         }
         let first_error = match kind {
             Kind::Server => 500,
@@ -174,7 +198,7 @@ impl Response {
 
 /// Writes the attributes that a span and its access log share, each as field `field`.
 pub fn write(buf: &mut Vec<u8>, field: u32, kind: Kind, request: &Request, response: &Response) {
-    let mut attributes = Writer { buf, field };
+    let mut attributes = Writer { buf: &mut *buf, field };
     attributes.text("http.request.method", request.known_method().unwrap_or("_OTHER"));
     if request.known_method().is_none() {
         attributes.text("http.request.method_original", &request.method);
@@ -206,14 +230,18 @@ pub fn write(buf: &mut Vec<u8>, field: u32, kind: Kind, request: &Request, respo
             }
             attributes.text("network.peer.address", peer_host);
             attributes.int("network.peer.port", peer_port);
+            let resent = response.attempts.and_then(|n| n.checked_sub(1)).filter(|n| *n > 0);
+            attributes.int("http.request.resend_count", resent.and_then(|n| i64::try_from(n).ok()));
         }
     }
+    attributes.text("http.route", request.route.as_deref().unwrap_or(""));
     let protocol = response.protocol.as_deref().and_then(|p| p.strip_prefix("HTTP/"));
     attributes.text("network.protocol.version", protocol.unwrap_or(""));
     attributes.int("http.response.status_code", (response.code != 0).then_some(i64::from(response.code)));
     attributes.text("error.type", response.failure(kind).as_deref().unwrap_or(""));
     attributes.text("envoy.response_flags", &response.flag_names());
     attributes.text("envoy.response_code_details", response.details.as_deref().unwrap_or(""));
+    request.custom.iter().for_each(|custom| custom.write(buf, field));
 }
 
 /// Attributes that nobody knows are left out.

@@ -41,6 +41,8 @@ pub enum MetricKind {
 pub enum MapKind {
     /// Headers of the request; writable in `on_request_headers` alone.
     RequestHeaders = 0,
+    /// Headers of the response; readable when it has them, up to the log phase.
+    ResponseHeaders = 2,
     /// Headers of the reply to our own call; readable in `on_http_call_response` alone.
     CallResponseHeaders = 6,
 }

@@ -14,18 +14,20 @@
     )
 )]
 
-pub mod attributes;
-pub mod batch;
-pub mod config;
-pub mod exchange;
-pub mod export;
+pub use otelmesh_config as config;
+
 pub mod host;
-pub mod log;
-pub mod otlp;
 pub mod plugin;
+pub mod exchange;
 pub mod propagation;
+pub mod sampling;
+pub mod attributes;
+pub mod route;
 pub mod redact;
 pub mod resource;
-pub mod sampling;
 pub mod span;
+pub mod log;
+pub mod otlp;
+pub mod batch;
+pub mod export;
 pub mod stats;

@@ -70,6 +70,8 @@ pub enum Value<'a> {
     Int(i64),
     /// `double_value`
     Double(f64),
+    /// `bool_value`
+    Bool(bool),
 }
 
 /// A `KeyValue` field.
@@ -84,6 +86,7 @@ pub fn attribute(buf: &mut Vec<u8>, field: u32, key: &str, value: Value<'_>) {
 pub fn any_value(buf: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Text(text) => bytes(buf, 1, text.as_bytes()),
+        Value::Bool(flag) => varint(buf, 2, u64::from(flag)),
         // A negative number is its two's complement, ten bytes long.
         Value::Int(number) => varint(buf, 3, number as u64),
         Value::Double(number) => {

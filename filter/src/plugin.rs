@@ -125,7 +125,7 @@ impl<H: Host> Plugin<H> {
             self.exporters.insert(id, Exporter::new(target));
             id
         });
-        Settings::new(config, exporter)
+        Settings::new(config, exporter, &self.host)
     }
 
     /// Time to look whether something has waited for long enough.

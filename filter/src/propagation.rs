@@ -1,5 +1,5 @@
 //! Trace context in and out of headers. In: the request's headers and the configured formats. Out: what was found
-//! ([`extract`]) and the header changes that carry a span on ([`inject`]). Malformed context is normal traffic: it is
+//! ([`Propagators::extract`]) and the header changes that carry a span on ([`Propagators::inject`]). Malformed context is normal traffic: it is
 //! reported in [`Found`], never an error, and the next format is tried.
 
 pub mod b3;
@@ -12,9 +12,11 @@ pub mod tracecontext;
 pub mod tracestate;
 pub mod xray;
 
+use crate::attributes::Kind;
 pub use crate::config::Format;
-use crate::config::{Propagation, Side};
-use crate::sampling::{Sampler, Verdict};
+use crate::config::pattern::HostPattern;
+use crate::config::{BoundaryPolicy, Propagation, Side, Trust};
+use crate::sampling::Verdict;
 pub use carrier::{Carrier, Name, Names};
 use id::Generator;
 pub use id::{Flags, SpanId, TraceId};
@@ -71,9 +73,8 @@ pub struct Found {
     pub conflict: bool,
     /// A tracestate came with a good traceparent and had to be dropped.
     pub tracestate_malformed: bool,
-    /// The request had one tracestate header, and it reads exactly as `tracestate`.
-    tracestate_is_canonical: bool,
-    came: Names,
+    /// The caller's span, where it is not trusted to be the parent.
+    pub link: Option<Parent>,
 }
 
 /// The span that is carried on.
@@ -100,90 +101,141 @@ pub struct Change {
 
 /// Header changes, only those that change something, since each costs a crossing.
 #[derive(Debug)]
-pub struct Changes {
-    came: Names,
+pub struct Changes<'a> {
+    carrier: &'a Carrier<'a>,
     list: Vec<Change>,
 }
 
-/// The formats of one direction, as configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What holds for one direction, as configured.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Propagators {
-    /// To read, in order.
+    /// Formats to read, in order.
     pub extract: Vec<Format>,
-    /// To write; `None` means tracecontext, and every format in `extract` that the request came with.
+    /// Formats to write; `None` means tracecontext, and every format in `extract` that the request came with.
     pub inject: Option<Vec<Format>>,
-    /// To take away.
+    /// Formats to take away.
     pub clear: Vec<Format>,
+    /// Whether the caller's trace goes on.
+    pub trust: Trust,
+    /// Hosts beyond which less is told.
+    pub boundaries: Vec<(Vec<HostPattern>, BoundaryPolicy)>,
 }
 
-// === impl Format ===
-
-impl Format {
-    /// Every format.
-    pub const ALL: [Self; 7] =
-        [Self::TraceContext, Self::Baggage, Self::B3, Self::B3Multi, Self::Jaeger, Self::XRay, Self::OtTrace];
-
-    /// The headers that the format consists of.
-    fn headers(self) -> &'static [Name] {
-        match self {
-            Self::TraceContext => &[Name::Traceparent, Name::Tracestate],
-            Self::Baggage => &[Name::Baggage],
-            Self::B3 => &[Name::B3],
-            Self::B3Multi => b3multi::HEADERS,
-            Self::Jaeger => &[Name::UberTraceId],
-            Self::XRay => &[Name::AmznTraceId],
-            Self::OtTrace => ottrace::HEADERS,
-        }
-    }
-
-    fn extract(self, carrier: &Carrier<'_>) -> Outcome {
-        match self {
-            Self::TraceContext => tracecontext::extract(carrier),
-            // Baggage travels beside a trace and names none.
-            Self::Baggage => Outcome::Absent,
-            Self::B3 => b3::extract(carrier),
-            Self::B3Multi => b3multi::extract(carrier),
-            Self::Jaeger => jaeger::extract(carrier),
-            Self::XRay => xray::extract(carrier),
-            Self::OtTrace => ottrace::extract(carrier),
-        }
+/// The headers that a format consists of.
+fn headers_of(format: Format) -> &'static [Name] {
+    match format {
+        Format::TraceContext => &[Name::Traceparent, Name::Tracestate],
+        Format::Baggage => &[Name::Baggage],
+        Format::B3 => &[Name::B3],
+        Format::B3Multi => b3multi::HEADERS,
+        Format::Jaeger => &[Name::UberTraceId],
+        Format::XRay => &[Name::AmznTraceId],
+        Format::OtTrace => ottrace::HEADERS,
     }
 }
 
-// === extract ===
+fn extract(format: Format, carrier: &Carrier<'_>) -> Outcome {
+    match format {
+        Format::TraceContext => tracecontext::extract(carrier),
+        // Baggage travels beside a trace and names none.
+        Format::Baggage => Outcome::Absent,
+        Format::B3 => b3::extract(carrier),
+        Format::B3Multi => b3multi::extract(carrier),
+        Format::Jaeger => jaeger::extract(carrier),
+        Format::XRay => xray::extract(carrier),
+        Format::OtTrace => ottrace::extract(carrier),
+    }
+}
 
-/// Reads the configured formats in order; the first whole context wins.
-pub fn extract(carrier: &Carrier<'_>, formats: &[Format]) -> Found {
-    let mut found = Found { came: carrier.came(), ..Found::default() };
-    for &format in formats {
-        match format.extract(carrier) {
-            Outcome::Absent => {}
-            Outcome::Malformed => found.malformed.push(format),
-            Outcome::DecisionOnly(decision) => {
-                found.decision.get_or_insert(decision);
-            }
-            Outcome::Parent(parent) => match &found.parent {
-                Some(first) => found.conflict |= first.trace_id != parent.trace_id,
-                None => {
-                    found.parent = Some(parent);
-                    found.decision = parent.decision;
-                    if format == Format::TraceContext {
-                        found.take_tracestate(&carrier.tracestate);
-                    }
+// === impl Propagators ===
+
+impl Propagators {
+    /// What holds for all requests, with what `side` says otherwise. Only outbound requests meet boundaries.
+    pub fn of(all: &Propagation, side: &Side, kind: Kind) -> Self {
+        let boundaries = if kind == Kind::Client { all.boundaries.as_slice() } else { &[] };
+        let patterns = |hosts: &[String]| hosts.iter().filter_map(|host| HostPattern::parse(host)).collect();
+        Self {
+            extract: side.extract.as_ref().unwrap_or(&all.extract).clone(),
+            inject: side.inject.as_ref().or(all.inject.as_ref()).cloned(),
+            clear: side.clear.as_ref().unwrap_or(&all.clear).clone(),
+            trust: side.trust.unwrap_or(all.trust),
+            boundaries: boundaries.iter().map(|boundary| (patterns(&boundary.hosts), boundary.policy)).collect(),
+        }
+    }
+
+    /// Reads the formats in order; the first whole context wins.
+    pub fn extract(&self, carrier: &Carrier<'_>) -> Found {
+        let mut found = Found::default();
+        for &format in &self.extract {
+            match extract(format, carrier) {
+                Outcome::Absent => {}
+                Outcome::Malformed => found.malformed.push(format),
+                Outcome::DecisionOnly(decision) => {
+                    found.decision.get_or_insert(decision);
                 }
-            },
+                Outcome::Parent(parent) => match &found.parent {
+                    Some(first) => found.conflict |= first.trace_id != parent.trace_id,
+                    None => {
+                        found.parent = Some(parent);
+                        found.decision = parent.decision;
+                        if format == Format::TraceContext {
+                            found.take_tracestate(&carrier.tracestate);
+                        }
+                    }
+                },
+            }
+        }
+        if self.trust == Trust::None {
+            found.link = found.parent.take();
+            found.decision = None;
+            found.tracestate.clear();
+        }
+        found
+    }
+
+    /// The header changes that carry `span` on to `host`, and take away what is not to go there.
+    pub fn inject(&self, carrier: &Carrier<'_>, found: &Found, span: &SpanContext, host: &str) -> Vec<Change> {
+        let mut changes = Changes { carrier, list: Vec::new() };
+        let meets = |(hosts, _): &&(Vec<HostPattern>, _)| hosts.iter().any(|pattern| pattern.matches(host));
+        let policy = self.boundaries.iter().find(meets).map_or(BoundaryPolicy::Propagate, |(_, policy)| *policy);
+        for format in Format::ALL {
+            let strips = match policy {
+                BoundaryPolicy::Propagate => false,
+                BoundaryPolicy::Strip => format != Format::Baggage,
+                BoundaryPolicy::StripWithBaggage => true,
+            };
+            if strips || (self.clear.contains(&format) && !self.injects(format, carrier.came())) {
+                headers_of(format).iter().for_each(|name| changes.remove(*name));
+            } else if self.injects(format, carrier.came()) {
+                match format {
+                    Format::TraceContext => tracecontext::inject(span, found, &mut changes),
+                    // It goes on as it came.
+                    Format::Baggage => {}
+                    Format::B3 => changes.set(Name::B3, b3::format(span)),
+                    Format::B3Multi => b3multi::inject(span, &mut changes),
+                    Format::Jaeger => changes.set(Name::UberTraceId, jaeger::format(span)),
+                    Format::XRay => changes.set(Name::AmznTraceId, xray::format(span)),
+                    Format::OtTrace => ottrace::inject(span, &mut changes),
+                }
+            }
+        }
+        changes.list
+    }
+
+    fn injects(&self, format: Format, came: Names) -> bool {
+        match &self.inject {
+            Some(formats) => formats.contains(&format),
+            None if self.clear.contains(&format) => false,
+            None if format == Format::TraceContext => true,
+            None => self.extract.contains(&format) && came.has_any(headers_of(format)),
         }
     }
-    found
 }
 
 impl Found {
     fn take_tracestate(&mut self, lines: &tracestate::Lines<'_>) {
         match lines.normalise() {
-            Some(list) => {
-                self.tracestate_is_canonical = lines.is_exactly(&list);
-                self.tracestate = list;
-            }
+            Some(list) => self.tracestate = list,
             None => self.tracestate_malformed = true,
         }
     }
@@ -192,81 +244,44 @@ impl Found {
 // === impl SpanContext ===
 
 impl SpanContext {
-    /// Our span: a child of what was found, or the first of a new trace. The decision may change the tracestate.
-    pub fn begin(found: &mut Found, sampler: &Sampler, ids: &mut Generator) -> Self {
+    /// Our span: a child of what was found, or the first of a new trace. `decide` may change the tracestate. Where no
+    /// span is recorded, the caller's own stands for ours, so that nobody down the line hangs on a span that nobody has.
+    pub fn begin(
+        found: &mut Found,
+        ids: &mut Generator,
+        records: bool,
+        decide: impl FnOnce(Option<Decision>, TraceId, &str) -> Verdict,
+    ) -> Self {
         let (trace_id, random) = match found.parent {
             Some(parent) => (parent.trace_id, parent.random),
             None => (ids.trace_id(), true),
         };
-        let Verdict { decision, tracestate } = sampler.decide(found.decision, trace_id, &found.tracestate);
+        let Verdict { decision, tracestate } = decide(found.decision, trace_id, &found.tracestate);
         if let Some(tracestate) = tracestate {
             found.tracestate = tracestate;
-            found.tracestate_is_canonical = false;
         }
-        Self {
-            trace_id,
-            span_id: ids.span_id(),
-            flags: Flags::new(decision != Decision::Drop, random),
-            debug: decision == Decision::Debug,
-        }
-    }
-}
-
-// === inject ===
-
-/// The header changes that carry `span` on, and take away what is to be cleared.
-pub fn inject(propagators: &Propagators, found: &Found, span: &SpanContext) -> Vec<Change> {
-    let mut changes = Changes { came: found.came, list: Vec::with_capacity(4) };
-    for format in Format::ALL {
-        if propagators.injects(format, found.came) {
-            match format {
-                Format::TraceContext => tracecontext::inject(span, found, &mut changes),
-                // It goes on as it came.
-                Format::Baggage => {}
-                Format::B3 => changes.set(Name::B3, b3::format(span)),
-                Format::B3Multi => b3multi::inject(span, &mut changes),
-                Format::Jaeger => changes.set(Name::UberTraceId, jaeger::format(span)),
-                Format::XRay => changes.set(Name::AmznTraceId, xray::format(span)),
-                Format::OtTrace => ottrace::inject(span, &mut changes),
-            }
-        } else if propagators.clear.contains(&format) {
-            format.headers().iter().for_each(|name| changes.remove(*name));
-        }
-    }
-    changes.list
-}
-
-impl Propagators {
-    /// What holds for all requests, with what `side` says otherwise.
-    pub fn of(all: &Propagation, side: &Side) -> Self {
-        Self {
-            extract: side.extract.as_ref().unwrap_or(&all.extract).clone(),
-            inject: side.inject.as_ref().or(all.inject.as_ref()).cloned(),
-            clear: side.clear.as_ref().unwrap_or(&all.clear).clone(),
-        }
-    }
-
-    fn injects(&self, format: Format, came: Names) -> bool {
-        match &self.inject {
-            Some(formats) => formats.contains(&format),
-            None if self.clear.contains(&format) => false,
-            None if format == Format::TraceContext => true,
-            None => self.extract.contains(&format) && came.has_any(format.headers()),
-        }
+        let span_id = match found.parent {
+            Some(parent) if !records || decision == Decision::Drop => parent.span_id,
+            _ => ids.span_id(),
+        };
+        let flags = Flags::new(decision != Decision::Drop, random);
+        Self { trace_id, span_id, flags, debug: decision == Decision::Debug }
     }
 }
 
 // === impl Changes ===
 
-impl Changes {
+impl Changes<'_> {
     /// Gives a header one value, whatever it held.
     pub fn set(&mut self, name: Name, value: String) {
-        self.list.push(Change { name, value: Some(value) });
+        if !self.carrier.is_exactly(name, &value) {
+            self.list.push(Change { name, value: Some(value) });
+        }
     }
 
     /// Takes a header away, if it came.
     pub fn remove(&mut self, name: Name) {
-        if self.came.has(name) {
+        if self.carrier.came().has(name) {
             self.list.push(Change { name, value: None });
         }
     }

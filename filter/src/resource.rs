@@ -86,7 +86,8 @@ fn parse_list(list: &str) -> Vec<(String, String)> {
     pairs.map(pair).collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
-fn unescape(value: &str) -> Option<String> {
+/// Text with `%XX` for some of its bytes; `None` where that gives no text.
+pub(crate) fn unescape(value: &str) -> Option<String> {
     let mut bytes = value.bytes();
     let mut out = Vec::with_capacity(value.len());
     while let Some(byte) = bytes.next() {

@@ -3,9 +3,10 @@
 //! decided here, by OpenTelemetry's consistent probability sampling, so that every hop with the same ratio comes to the
 //! same verdict and a backend knows how many traces a recorded one stands for.
 
+pub mod keep;
 pub mod probability;
+pub mod rules;
 
-use crate::config::Sampling;
 use crate::propagation::tracestate;
 use crate::propagation::{Decision, TraceId};
 use probability::{OtelState, Threshold};
@@ -34,8 +35,13 @@ pub struct Verdict {
 
 impl Sampler {
     /// `ratio` is from 0 to 1, as [`crate::config::Config::check`] makes sure.
-    pub fn new(sampling: &Sampling) -> Self {
-        Self { threshold: Threshold::of_ratio(sampling.ratio), tells: sampling.ratio < 1.0 }
+    pub fn new(ratio: f64) -> Self {
+        Self { threshold: Threshold::of_ratio(ratio), tells: ratio < 1.0 }
+    }
+
+    /// Whether a trace is within the ratio, whatever anybody decided.
+    pub fn keeps(&self, trace_id: TraceId) -> bool {
+        self.threshold.keeps(OtelState::default().randomness(trace_id))
     }
 
     /// The caller's decision, or our own for a trace that has none.
@@ -71,10 +77,6 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn sampler(ratio: f64) -> Sampler {
-        Sampler::new(&Sampling { ratio })
-    }
-
     fn id(randomness: &str) -> TraceId {
         TraceId::from_hex(format!("{:0>32}", format!("aa{randomness}")).as_bytes()).unwrap()
     }
@@ -93,7 +95,7 @@ mod tests {
             (0.1, "e6660000000000", true, Some("ot=th:e666"), "at nine tenths, to four digits"),
         ];
         for (ratio, randomness, recorded, tracestate, reason) in rows {
-            let verdict = sampler(ratio).decide(None, id(randomness), "");
+            let verdict = Sampler::new(ratio).decide(None, id(randomness), "");
             assert_eq!(verdict.decision == Decision::Sample, recorded, "{reason}");
             assert_eq!(verdict.tracestate.as_deref(), tracestate, "{reason}");
         }
@@ -119,7 +121,7 @@ mod tests {
         ];
         for (decision, trace_id, came, want, reason) in rows {
             for ratio in [0.0, 1.0] {
-                let verdict = sampler(ratio).decide(Some(decision), trace_id, came);
+                let verdict = Sampler::new(ratio).decide(Some(decision), trace_id, came);
                 assert_eq!(verdict.decision, decision, "{reason}");
                 assert_eq!(verdict.tracestate.as_deref(), want, "{reason}");
             }
@@ -129,7 +131,7 @@ mod tests {
     #[test]
     fn a_tenth_of_random_traces_is_about_a_tenth() {
         let mut ids = Generator::seeded([7; 32]);
-        let tenth = sampler(0.1);
+        let tenth = Sampler::new(0.1);
         let kept = (0..100_000).filter(|_| tenth.decide(None, ids.trace_id(), "").decision == Decision::Sample).count();
         assert!((9_500..10_500).contains(&kept), "{kept} of 100000");
     }

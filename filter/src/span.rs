@@ -1,5 +1,5 @@
 //! A finished exchange → an OTLP span. In: the span context, its parent, the times and what the attributes are made of.
-//! Out: the content of a `Span` message. The name is the method alone: neither path nor host may name a span.
+//! Out: the content of a `Span` message.
 
 use crate::attributes::{self, Kind, Request, Response};
 use crate::otlp;
@@ -12,6 +12,10 @@ pub struct Exchange<'a> {
     pub context: &'a SpanContext,
     /// The caller's.
     pub parent: Option<&'a Parent>,
+    /// A caller's span that is not trusted to be the parent.
+    pub link: Option<&'a Parent>,
+    /// Why the span is exported although its trace is not recorded.
+    pub kept: Option<&'static str>,
     /// The tracestate that was carried on.
     pub tracestate: &'a str,
     /// Which side we stand on.
@@ -41,7 +45,7 @@ pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>) {
     if let Some(parent) = exchange.parent {
         otlp::bytes(buf, 4, parent.span_id.bytes());
     }
-    otlp::bytes(buf, 5, exchange.request.known_method().unwrap_or("HTTP").as_bytes());
+    otlp::bytes(buf, 5, exchange.request.span_name().as_bytes());
     otlp::varint(
         buf,
         6,
@@ -53,6 +57,16 @@ pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>) {
     otlp::fixed64(buf, 7, exchange.start);
     otlp::fixed64(buf, 8, exchange.end);
     attributes::write(buf, 9, exchange.kind, exchange.request, exchange.response);
+    if let Some(reason) = exchange.kept {
+        otlp::attribute(buf, 9, "otelmesh.kept", otlp::Value::Text(reason));
+    }
+    if let Some(link) = exchange.link {
+        otlp::message(buf, 13, |buf| {
+            otlp::bytes(buf, 1, link.trace_id.bytes());
+            otlp::bytes(buf, 2, link.span_id.bytes());
+            otlp::fixed32(buf, 6, HAS_IS_REMOTE | IS_REMOTE);
+        });
+    }
     // The conventions ask for no message where the status code says it all.
     if exchange.response.failure(exchange.kind).is_some() {
         otlp::message(buf, 15, |buf| otlp::varint(buf, 3, STATUS_ERROR));

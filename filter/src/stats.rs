@@ -62,6 +62,12 @@ counters! {
     TracesContinued = "otelmesh_traces_continued",
     /// Traces that began here.
     TracesStarted = "otelmesh_traces_started",
+    /// Traces that began here although one came in, from a caller that is not trusted.
+    TracesDistrusted = "otelmesh_traces_distrusted",
+    /// Traces that are not recorded because a rule's `maxPerSecond` was used up.
+    TracesOverLimit = "otelmesh_traces_over_limit",
+    /// Spans that are exported although their trace is not recorded.
+    SpansKept = "otelmesh_kept_spans",
     /// Requests with a malformed `traceparent`, or two of them.
     MalformedTracecontext = "otelmesh_malformed_tracecontext",
     /// Requests with a malformed `b3`.
@@ -80,6 +86,8 @@ counters! {
     MalformedOttrace = "otelmesh_malformed_ottrace",
     /// Exchanges that Envoy ended before it showed the filter their request, such as malformed requests.
     ExchangesLogOnly = "otelmesh_exchanges_log_only",
+    /// Exchanges left alone because `exclude` says so.
+    ExchangesExcluded = "otelmesh_exchanges_excluded",
     /// Exchanges left alone because they are telemetry exports themselves.
     ExchangesOwnExport = "otelmesh_exchanges_own_export",
     /// Exchanges left alone because too many were open at once.

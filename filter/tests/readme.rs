@@ -24,8 +24,8 @@ fn print(value: &serde_json::Value) -> String {
         Value::String(text) => text.replace('|', "\\|"),
         Value::Array(items) => items.iter().map(print).collect::<Vec<_>>().join(", "),
         Value::Null => String::new(),
-        // A group of settings that are all unset.
-        Value::Object(map) if map.values().all(Value::is_null) => String::new(),
+        // A group of settings that are all unset, or off.
+        Value::Object(map) if map.values().all(|v| v == &Value::Bool(false) || print(v).is_empty()) => String::new(),
         Value::Number(number) => number.as_f64().unwrap().to_string(),
         other => other.to_string(),
     }

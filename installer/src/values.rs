@@ -17,16 +17,20 @@ mod check;
 mod collector;
 mod mesh;
 mod operations;
+mod pipelines;
 mod profile;
 mod set;
 mod sources;
 
 pub use collector::{
-    Agent, AntiAffinity, Autoscaling, Collector, CollectorConfig, CollectorImage, CollectorMode, Exporter,
-    ExporterType, External, Gateway, Persistence, Preset, Sampling, SamplingMode, SecretKey, Signal, Toleration,
+    Agent, AntiAffinity, Autoscaling, Collector, CollectorImage, CollectorMode, External, Gateway, Persistence, Preset,
+    Toleration,
 };
 pub use mesh::{Delivery, Mesh, Native, Tracing, TracingMode, Traffic};
-pub use operations::{Allow, Backend, Demo, DemoSidecar, Jwt, Monitoring, Mtls, NetworkPolicy, Security};
+pub use operations::{
+    Allow, Backend, Chaos, Demo, DemoSidecar, Jwt, Load, Monitoring, Mtls, NetworkPolicy, Security, Trials,
+};
+pub use pipelines::{CollectorConfig, Exporter, ExporterType, Sampling, SamplingMode, SecretKey, Signal};
 pub use profile::Profile;
 pub use sources::{Sources, SourcesError};
 
@@ -54,6 +58,8 @@ pub struct Values {
     pub monitoring: Monitoring,
     /// Two services to see traces with.
     pub demo: Demo,
+    /// What puts an installation to the test.
+    pub trials: Trials,
 }
 
 /// The filter, and the workloads that get it.

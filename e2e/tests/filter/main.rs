@@ -5,4 +5,6 @@ mod configuration;
 mod hostile;
 mod propagation;
 mod replies;
+mod sampling;
+mod signals;
 mod streams;

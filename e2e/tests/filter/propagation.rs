@@ -103,7 +103,7 @@ async fn the_corners_of_trace_context_as_an_application_sees_them() {
         (vec![tp("00-T-S-01")], true, "01", vec![], "sampled"),
         (vec![tp("00-T-S-03")], true, "03", vec![], "the random flag is kept"),
         (vec![tp("00-T-S-ff")], true, "03", vec![], "other flags end here"),
-        (vec![tp("00-T-S-00")], true, "00", vec![], "not sampled"),
+        (vec![tp("00-T-S-09")], true, "01", vec![], "whatever they are"),
         (vec![tp("cc-T-S-01-future")], true, "01", vec![], "a future version goes on as version 00"),
         (vec![tp("ff-T-S-01")], false, "03", vec![], "version ff"),
         (vec![tp("00-T-S-01"), tp("00-T-S-01")], false, "03", vec![], "two traceparents begin a new trace"),
@@ -162,7 +162,10 @@ async fn an_unsampled_trace_goes_on_and_leaves_only_its_log() {
     assert!(head.value("traceparent").ends_with("-02"), "not sampled, but random");
     let head = seen(proxy.inbound, &upstream, &[("traceparent", &format!("00-{TRACE}-{SPAN}-01"))]).await;
     assert!(head.value("traceparent").ends_with("-01"), "the caller's decision stands");
-    proxy.settle(1, 2).await;
+    let dropped = format!("00-{TRACE}-{SPAN}-00");
+    let head = seen(proxy.inbound, &upstream, &[("traceparent", &dropped), ("tracestate", "a=1")]).await;
+    assert_eq!(head.value("traceparent"), dropped, "without a span of ours, the caller's stays the parent");
+    proxy.settle(1, 3).await;
 }
 
 #[tokio::test]
@@ -237,4 +240,26 @@ async fn a_sampled_trace_tells_backends_how_many_it_stands_for() {
     let low = format!("00-{}00-{SPAN}-01", &TRACE[..30]).replace("8448eb211c8031", "0048eb211c8031");
     let head = seen(proxy.inbound, &upstream, &[("traceparent", &low), ("tracestate", "a=1,ot=th:8")]).await;
     assert_eq!(head.value("tracestate"), "a=1");
+}
+
+#[tokio::test]
+async fn a_distrusted_caller_is_linked_and_a_boundary_keeps_secrets() {
+    let upstream = Upstream::start().await;
+    let config = json!({"propagation": {
+        "inbound": {"trust": "none"},
+        "boundaries": [{"hosts": ["*.example"], "policy": "stripWithBaggage"}],
+    }});
+    let proxy = Setup { config, ..Setup::new(upstream.address()) }.start().await;
+    let context = format!("00-{TRACE}-{SPAN}-01");
+    let came = [("traceparent", context.as_str()), ("tracestate", "a=1"), ("baggage", "k=v")];
+    let head = seen(proxy.inbound, &upstream, &came).await;
+    assert!(!head.value("traceparent").contains(TRACE) && head.values("tracestate").is_empty());
+    let head = seen(proxy.outbound, &upstream, &came).await;
+    let left: Vec<_> = came.iter().filter(|(name, _)| !head.values(name).is_empty()).collect();
+    assert!(left.is_empty(), "shop.example lies beyond the boundary: {left:?}");
+    proxy.settle(2, 2).await;
+    let spans = proxy.receiver.snapshot().spans();
+    let outbound = spans.iter().find(|span| span.kind == "CLIENT").unwrap();
+    assert_eq!(outbound.trace_id, TRACE, "our own span hangs where it belongs");
+    assert_eq!(proxy.books().await.get("traces_distrusted"), 1);
 }

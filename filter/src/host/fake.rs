@@ -36,6 +36,7 @@ pub(crate) struct Fake {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) config: Vec<u8>,
     pub(crate) request_headers: Vec<(String, Vec<u8>)>,
+    pub(crate) response_headers: Vec<(String, Vec<u8>)>,
     pub(crate) reply_headers: Vec<(String, Vec<u8>)>,
     pub(crate) reply_body: Vec<u8>,
     pub(crate) shared: BTreeMap<String, Vec<u8>>,
@@ -127,6 +128,7 @@ impl Host for Fake {
     fn headers(&self, map: MapKind) -> Option<Headers> {
         let (pairs, phases): (_, &[Phase]) = match map {
             MapKind::RequestHeaders => (&self.request_headers, &[Phase::RequestHeaders, Phase::Log]),
+            MapKind::ResponseHeaders => (&self.response_headers, &[Phase::Log]),
             MapKind::CallResponseHeaders => (&self.reply_headers, &[Phase::CallResponse]),
         };
         self.require(phases.contains(&self.phase), || format!("{map:?}")).then(|| wire(pairs))

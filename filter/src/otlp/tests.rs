@@ -57,6 +57,8 @@ fn a_span_and_its_log_decode_field_by_field() {
     let (traces, logs) = round_trip(&Exchange {
         context: &context,
         parent: Some(&parent),
+        link: None,
+        kept: None,
         tracestate: "a=1",
         kind: Kind::Client,
         start: 1_000_000_000,
@@ -106,6 +108,8 @@ fn a_root_span_has_no_parent_and_a_good_one_no_status() {
     let (traces, _) = round_trip(&Exchange {
         context: &context,
         parent: None,
+        link: None,
+        kept: None,
         tracestate: "",
         kind: Kind::Server,
         start: 1,
@@ -129,6 +133,8 @@ fn severity_follows_the_outcome() {
         let (_, logs) = round_trip(&Exchange {
             context: &context,
             parent: None,
+            link: None,
+            kept: None,
             tracestate: "",
             kind: Kind::Server,
             start: 1,
@@ -171,6 +177,7 @@ proptest::proptest! {
             grpc_status: grpc,
             details: peer.clone(),
             protocol: peer.clone(),
+            attempts: Some(times.0),
             peer,
             request_size: Some(times.0),
             response_size: None,
@@ -179,7 +186,9 @@ proptest::proptest! {
         let exchange = Exchange {
             context: &context,
             parent: Some(&parent),
-            tracestate: "a=1",
+            link: None,
+        kept: None,
+        tracestate: "a=1",
             kind: if client { Kind::Client } else { Kind::Server },
             start: times.0,
             end: times.1,

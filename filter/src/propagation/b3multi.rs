@@ -46,7 +46,7 @@ fn decision(carrier: &Carrier<'_>) -> Option<Option<Decision>> {
 }
 
 /// Sends our own span on.
-pub fn inject(span: &SpanContext, changes: &mut Changes) {
+pub fn inject(span: &SpanContext, changes: &mut Changes<'_>) {
     changes.set(Name::B3TraceId, b3::trace_id(span.trace_id));
     changes.set(Name::B3SpanId, span.span_id.to_string());
     if span.debug {

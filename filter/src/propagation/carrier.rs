@@ -136,6 +136,12 @@ impl<'a> Carrier<'a> {
         self.repeated.has(name)
     }
 
+    /// Whether a header came once, with exactly this value.
+    pub fn is_exactly(&self, name: Name, value: &str) -> bool {
+        let first = self.first.get(name as usize).copied().flatten();
+        !self.is_repeated(name) && first == Some(value.as_bytes())
+    }
+
     /// All headers that came.
     pub fn came(&self) -> Names {
         self.came
@@ -157,6 +163,8 @@ mod tests {
         assert!(carrier.is_repeated(Name::B3) && !carrier.is_repeated(Name::Baggage));
         assert!(carrier.came().has(Name::Baggage) && !carrier.came().has(Name::Traceparent));
         assert_eq!(carrier.get(Name::Traceparent), None);
+        assert!(carrier.is_exactly(Name::Baggage, "a=1") && !carrier.is_exactly(Name::Baggage, "a=2"));
+        assert!(!carrier.is_exactly(Name::B3, " 1\t"), "it came twice");
     }
 
     #[test]

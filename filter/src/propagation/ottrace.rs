@@ -30,7 +30,7 @@ pub fn extract(carrier: &Carrier<'_>) -> Outcome {
 }
 
 /// Sends our own span on.
-pub fn inject(span: &SpanContext, changes: &mut Changes) {
+pub fn inject(span: &SpanContext, changes: &mut Changes<'_>) {
     let id = span.trace_id.to_string();
     let (_, low) = id.split_at_checked(16).unwrap_or_default();
     changes.set(Name::OtTraceId, low.to_owned());

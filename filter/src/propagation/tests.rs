@@ -1,7 +1,9 @@
 //! Formats together: order of extraction, and what is injected for what came.
 
 use super::*;
+use crate::config::Boundary;
 use crate::host::Headers;
+use crate::sampling::Sampler;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -24,16 +26,22 @@ fn ours(flags: Flags, debug: bool) -> SpanContext {
 /// What `inject` makes of the request, as `name: value` lines, `name!` for a removal.
 fn injected(propagators: &Propagators, pairs: &[(&str, &str)], debug: bool) -> Vec<String> {
     let headers = headers(pairs);
-    let found = extract(&Carrier::of(&headers), &propagators.extract);
-    inject(propagators, &found, &ours(Flags::new(true, true), debug))
+    let carrier = Carrier::of(&headers);
+    let found = propagators.extract(&carrier);
+    propagators
+        .inject(&carrier, &found, &ours(Flags::new(true, true), debug), "shop.example")
         .into_iter()
         .map(|c| (c.name.as_str(), c.value))
         .map(|(name, value)| value.map_or_else(|| format!("{name}!"), |v| format!("{name}: {v}")))
         .collect()
 }
 
+fn reads(formats: &[Format]) -> Propagators {
+    Propagators { extract: formats.to_vec(), ..defaults() }
+}
+
 fn defaults() -> Propagators {
-    Propagators::of(&Propagation::default(), &Side::default())
+    Propagators::of(&Propagation::default(), &Side::default(), Kind::Server)
 }
 
 #[test]
@@ -58,7 +66,7 @@ fn the_first_whole_context_in_the_configured_order_wins() {
         (&none, &[TraceContext, B3, B3Multi], None, &[], "nothing came"),
     ];
     for (headers, order, trace_id, malformed, reason) in rows {
-        let found = extract(&Carrier::of(headers), order);
+        let found = reads(order).extract(&Carrier::of(headers));
         let got = found.parent.map(|p| p.trace_id.to_string());
         assert_eq!(got.as_deref().and_then(|t| t.get(..4)), *trace_id, "{reason}");
         assert_eq!(found.malformed, *malformed, "{reason}");
@@ -68,8 +76,7 @@ fn the_first_whole_context_in_the_configured_order_wins() {
 
 #[test]
 fn tracestate_goes_with_traceparent_alone() {
-    let all = Propagation::default().extract;
-    let with = |pairs: &[(&str, &str)]| extract(&Carrier::of(&headers(pairs)), &all);
+    let with = |pairs: &[(&str, &str)]| defaults().extract(&Carrier::of(&headers(pairs)));
     assert_eq!(with(&[("traceparent", W3C), ("tracestate", "a=1"), ("tracestate", "b=2")]).tracestate, "a=1,b=2");
     assert_eq!(with(&[("b3", B3_SINGLE), ("tracestate", "a=1")]).tracestate, "", "b3's trace has no tracestate");
     assert_eq!(with(&[("tracestate", "a=1")]).tracestate, "", "a tracestate alone means nothing");
@@ -123,8 +130,8 @@ fn by_default_tracecontext_goes_out_and_the_b3_form_that_came_in() {
         (
             &[("x-b3-flags", "1"), ("x-b3-sampled", "1")],
             true,
-            &[TP, ID, SPAN, "x-b3-flags: 1", "x-b3-sampled!"],
-            "debug says it all",
+            &[TP, ID, SPAN, "x-b3-sampled!"],
+            "debug says it all, and stands there already",
         ),
         (&[("b3", "d")], true, &[TP, "b3: 0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-d"], "debug in one header"),
     ];
@@ -143,8 +150,7 @@ fn a_list_of_formats_is_taken_by_its_word() {
 
 #[test]
 fn a_trace_is_continued_or_begun() {
-    let all = Propagation::default().extract;
-    let sampler = Sampler::new(&crate::config::Sampling { ratio: 0.0 });
+    let sampler = Sampler::new(0.0);
     let mut ids = Generator::seeded([1; 32]);
     // What came, whether the trace goes on, our flags, debug, reason.
     type Row<'a> = (&'a [(&'a str, &'a str)], bool, u8, bool, &'a str);
@@ -163,10 +169,12 @@ fn a_trace_is_continued_or_begun() {
     ];
     for (pairs, continued, flags, debug, reason) in rows {
         let headers = headers(pairs);
-        let mut found = extract(&Carrier::of(&headers), &all);
-        let ours = SpanContext::begin(&mut found, &sampler, &mut ids);
+        let mut found = defaults().extract(&Carrier::of(&headers));
+        let ours = SpanContext::begin(&mut found, &mut ids, true, |came, id, list| sampler.decide(came, id, list));
         assert_eq!(found.parent.map(|p| p.trace_id) == Some(ours.trace_id), *continued, "{reason}");
-        assert!(found.parent.is_none_or(|p| p.span_id != ours.span_id), "{reason}");
+        // Without a span of our own, the caller's stands for it.
+        let is_ours = found.parent.is_none_or(|p| p.span_id != ours.span_id);
+        assert_eq!(is_ours, found.parent.is_none() || ours.flags.sampled(), "{reason}");
         assert_eq!((ours.flags.bits(), ours.debug), (*flags, *debug), "{reason}");
     }
 }
@@ -184,7 +192,6 @@ fn new_ids_differ_between_workers_and_calls() {
 
 #[test]
 fn formats_that_name_different_traces_are_a_conflict_that_the_order_decides() {
-    let all = Format::ALL;
     let same = W3C.get(3..35).unwrap();
     // What came besides traceparent, whether that is a conflict, reason.
     let rows: &[(&[(&str, &str)], bool, &str)] = &[
@@ -198,7 +205,7 @@ fn formats_that_name_different_traces_are_a_conflict_that_the_order_decides() {
     for (pairs, conflict, reason) in rows {
         let pairs: Vec<_> = [("traceparent", W3C)].iter().chain(*pairs).copied().collect();
         let headers = headers(&pairs);
-        let found = extract(&Carrier::of(&headers), &all);
+        let found = reads(&Format::ALL).extract(&Carrier::of(&headers));
         assert_eq!(found.conflict, *conflict, "{reason}");
         assert_eq!(found.parent.unwrap().trace_id.to_string(), same, "{reason}");
         assert_eq!(found.decision, Some(Decision::Sample), "{reason}");
@@ -253,8 +260,66 @@ fn by_default_a_format_that_is_not_read_is_left_alone() {
 fn a_side_takes_from_both_what_it_does_not_say_itself() {
     let all = Propagation { clear: vec![Format::Baggage], ..Propagation::default() };
     let outbound = Side { inject: Some(vec![Format::B3]), ..Side::default() };
-    let propagators = Propagators::of(&all, &outbound);
+    let propagators = Propagators::of(&all, &outbound, Kind::Client);
     assert_eq!(propagators.extract, all.extract);
     assert_eq!(propagators.inject, Some(vec![Format::B3]));
     assert_eq!(propagators.clear, [Format::Baggage]);
+}
+
+#[test]
+fn where_no_span_is_recorded_the_callers_headers_go_on_as_they_came() {
+    let sampler = Sampler::new(1.0);
+    let mut ids = Generator::seeded([1; 32]);
+    let mut changes = |records, pairs: &[(&str, &str)]| {
+        let headers = headers(pairs);
+        let carrier = Carrier::of(&headers);
+        let mut found = defaults().extract(&carrier);
+        let decide = |came, id, list: &str| sampler.decide(came, id, list);
+        let span = SpanContext::begin(&mut found, &mut ids, records, decide);
+        defaults().inject(&carrier, &found, &span, "shop.example")
+    };
+    let dropped = W3C.replace("-03", "-02");
+    assert!(changes(true, &[("traceparent", &dropped), ("tracestate", "a=1")]).is_empty(), "the caller's no");
+    assert!(changes(false, &[("traceparent", W3C)]).is_empty(), "spans are off");
+    assert_eq!(changes(true, &[("traceparent", W3C)]).len(), 1, "a span of our own");
+    let b3 = B3_SINGLE.replace("-1", "-0");
+    let added = changes(true, &[("b3", &b3)]);
+    assert_eq!(added.len(), 1, "traceparent joins, with the caller's span: {added:?}");
+    assert!(added[0].value.as_deref().unwrap().ends_with("-e457b5a2e4d86bd1-00"));
+}
+
+#[test]
+fn a_caller_that_is_not_trusted_is_linked_and_not_followed() {
+    let none = Propagation { trust: Trust::None, ..Propagation::default() };
+    let propagators = Propagators::of(&none, &Side::default(), Kind::Server);
+    let headers = headers(&[("traceparent", W3C), ("tracestate", "a=1")]);
+    let found = propagators.extract(&Carrier::of(&headers));
+    assert_eq!((found.parent, found.decision, found.tracestate.as_str()), (None, None, ""));
+    assert_eq!(found.link.unwrap().span_id.to_string(), "b7ad6b7169203331");
+    let trusts = Side { trust: Some(Trust::All), ..Side::default() };
+    assert!(Propagators::of(&none, &trusts, Kind::Client).extract(&Carrier::of(&headers)).parent.is_some());
+}
+
+#[test]
+fn beyond_a_boundary_less_is_told() {
+    let boundary = |host: &str, policy| Boundary { hosts: vec![host.to_owned()], policy };
+    let boundaries = vec![
+        boundary("ours.example", BoundaryPolicy::Propagate),
+        boundary("*.example", BoundaryPolicy::Strip),
+        boundary("*.far", BoundaryPolicy::StripWithBaggage),
+    ];
+    let all = Propagation { boundaries, ..Propagation::default() };
+    let headers = headers(&[("traceparent", W3C), ("tracestate", "a=1"), ("b3", "0"), ("baggage", "k=v")]);
+    let names = |kind, host: &str| {
+        let propagators = Propagators::of(&all, &Side::default(), kind);
+        let carrier = Carrier::of(&headers);
+        let found = propagators.extract(&carrier);
+        let changes = propagators.inject(&carrier, &found, &ours(Flags::new(true, true), false), host);
+        changes.iter().filter(|c| c.value.is_none()).map(|c| c.name.as_str()).collect::<Vec<_>>()
+    };
+    assert!(names(Kind::Client, "shop").is_empty(), "no boundary");
+    assert!(names(Kind::Client, "ours.example").is_empty(), "the first that matches counts");
+    assert_eq!(names(Kind::Client, "theirs.example"), ["traceparent", "tracestate", "b3"]);
+    assert_eq!(names(Kind::Client, "a.far"), ["traceparent", "tracestate", "baggage", "b3"]);
+    assert!(names(Kind::Server, "theirs.example").is_empty(), "requests to the workload meet none");
 }

@@ -49,11 +49,11 @@ pub fn format(span: &SpanContext) -> String {
 }
 
 /// Sends our own span on, and the tracestate with it; never an empty one, nor one that belongs to another trace.
-pub fn inject(span: &SpanContext, found: &Found, changes: &mut Changes) {
+pub fn inject(span: &SpanContext, found: &Found, changes: &mut Changes<'_>) {
     changes.set(Name::Traceparent, format(span));
     if found.tracestate.is_empty() {
         changes.remove(Name::Tracestate);
-    } else if !found.tracestate_is_canonical {
+    } else {
         changes.set(Name::Tracestate, found.tracestate.clone());
     }
 }

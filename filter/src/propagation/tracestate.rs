@@ -44,11 +44,6 @@ impl<'a> Lines<'a> {
         }
         Some(list)
     }
-
-    /// Whether the request already carries `list` in exactly this form.
-    pub fn is_exactly(&self, list: &str) -> bool {
-        self.lines == [list.as_bytes()]
-    }
 }
 
 /// The value of a member of a normalised list.
@@ -186,14 +181,5 @@ mod tests {
         let mut lines = Lines::default();
         lines.push(b"foo=\xff");
         assert_eq!(lines.normalise(), None);
-    }
-
-    #[test]
-    fn only_the_one_header_in_the_same_form_is_exact() {
-        let mut lines = Lines::default();
-        lines.push(b"foo=1");
-        assert!(lines.is_exactly("foo=1"));
-        lines.push(b"");
-        assert!(!lines.is_exactly("foo=1"));
     }
 }

@@ -6,6 +6,11 @@ use serde_json::json;
 use super::*;
 use crate::values::Sources;
 
+mod access;
+mod collector;
+mod mesh;
+mod readme;
+
 fn render(set: &[&str]) -> Result<Vec<Object>, ChartError> {
     let chart = Chart::embedded().unwrap();
     let sources = Sources { set: set.iter().map(|s| (*s).to_owned()).collect(), ..Sources::default() };

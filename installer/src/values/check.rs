@@ -11,6 +11,7 @@ use super::{Delivery, Filter, Image, TracingMode, Values};
 use crate::image::REPOSITORY_LENGTH;
 
 mod collector;
+mod shapes;
 mod surroundings;
 
 /// Istio's bounds (WasmPlugin's CRD).
@@ -41,6 +42,7 @@ pub(super) fn check(values: &Values) -> Vec<String> {
     target(filter, &mut wrong);
     env(filter, &mut wrong);
     config(values, &mut wrong);
+    shapes::check(values, &mut wrong);
     collector::check(values, &mut wrong);
     surroundings::check(values, &mut wrong);
     wrong
@@ -80,22 +82,20 @@ fn image(image: &Image, wrong: &mut Vec<String>) {
             "filter.image.repository: {repository:?} must be a lower-case path of 2 to 255 characters, without tag or digest"
         ),
     );
+    tag_and_digest("filter.image", tag, digest, wrong);
+    must(wrong, pull_secret.len() <= 253, "filter.image.pullSecret: is longer than the name of a Secret can be");
+}
+
+fn tag_and_digest(image: &str, tag: &str, digest: &str, wrong: &mut Vec<String>) {
     let is_tag = tag.len() <= 128
         && !tag.starts_with(['.', '-'])
         && tag.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-    must(wrong, is_tag, format_args!("filter.image.tag: {tag:?} is no tag"));
+    must(wrong, is_tag, format_args!("{image}.tag: {tag:?} is no tag"));
     let is_digest = digest.is_empty()
         || digest
             .strip_prefix("sha256:")
             .is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)));
-    must(
-        wrong,
-        is_digest,
-        format_args!(
-            "filter.image.digest: {digest:?} must be sha256: and 64 hex digits, as `otelmesh image push` prints it"
-        ),
-    );
-    must(wrong, pull_secret.len() <= 253, "filter.image.pullSecret: is longer than the name of a Secret can be");
+    must(wrong, is_digest, format_args!("{image}.digest: {digest:?} must be sha256: and 64 hex digits"));
 }
 
 fn target(filter: &Filter, wrong: &mut Vec<String>) {

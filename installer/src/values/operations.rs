@@ -1,6 +1,6 @@
-//! Values of what surrounds the collector: access, monitoring, and the demo.
+//! Values of what surrounds the collector: access, monitoring, the demo and trials.
 //!
-//! In: the keys `security`, `monitoring` and `demo`. Out: typed values. Refuses nothing but wrong types; what hangs
+//! In: the keys `security`, `monitoring`, `demo` and `trials`. Out: typed values. Refuses nothing but wrong types; what hangs
 //! together is checked in [`super::check`].
 
 use std::collections::BTreeMap;
@@ -141,4 +141,40 @@ pub struct DemoSidecar {
     pub memory_limit: String,
     /// Worker threads of Envoy.
     pub concurrency: u32,
+}
+
+/// What puts an installation to the test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Trials {
+    /// Load on the collector.
+    pub load: Load,
+    /// Loss of collectors.
+    pub chaos: Chaos,
+}
+
+/// A job that sends spans at a rising rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Load {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Image with k6.
+    pub image: String,
+    /// Requests a second at the top.
+    #[schemars(range(min = 1))]
+    pub requests_per_second: u32,
+    /// How long each of the four stages lasts.
+    #[schemars(regex(pattern = r"^[0-9]+(ms|s|m)$"))]
+    pub stage: String,
+}
+
+/// A schedule that kills one pod at a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Chaos {
+    /// Whether it is there.
+    pub enabled: bool,
+    /// When, in cron's words.
+    pub schedule: String,
 }

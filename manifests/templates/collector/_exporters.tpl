@@ -63,8 +63,16 @@ sending_queue:
   {{- include "otelmesh.collector.queue" . | nindent 2 }}
 {{- end }}
 {{- else }}
+{{- $unheard := false }}
+{{- range $signal := list "traces" "metrics" "logs" }}
+{{- if eq (include "otelmesh.collector.isUnheard" (dict "root" $.root "tier" $.tier "signal" $signal)) "true" }}
+{{- $unheard = true }}
+{{- end }}
+{{- end }}
+{{- if $unheard }}
 debug:
   verbosity: basic
+{{- end }}
 {{- range $name, $exporter := $values.exporters }}
 {{ include "otelmesh.collector.exporterName" (dict "names" $names "name" $name "type" $exporter.type) }}:
   {{- include "otelmesh.merge" (dict
@@ -132,4 +140,9 @@ would refuse it, and the filter would count it as lost.
 {{- if not $found }}
 - debug
 {{- end }}
+{{- end }}
+
+{{/* Whether no exporter takes a signal. */}}
+{{- define "otelmesh.collector.isUnheard" -}}
+{{- eq "- debug" (include "otelmesh.collector.pipelineExporters" . | replace "\n" "") -}}
 {{- end }}

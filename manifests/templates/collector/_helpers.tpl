@@ -54,8 +54,8 @@ otlp_http: {{ ternary "otlp_http" "otlphttp" (semverCompare ">=0.144.0-0" $versi
 k8s_attributes: {{ ternary "k8s_attributes" "k8sattributes" (semverCompare ">=0.146.0-0" $version) }}
 load_balancing: {{ ternary "load_balancing" "loadbalancing" (semverCompare ">=0.153.0-0" $version) }}
 kubelet_stats: {{ ternary "kubelet_stats" "kubeletstats" (semverCompare ">=0.155.0-0" $version) }}
-prometheus_remote_write: {{ ternary "prometheus_remote_write" "prometheusremotewrite" (semverCompare ">=0.161.0-0" $version) }}
-resource_detection: {{ ternary "resource_detection" "resourcedetection" (semverCompare ">=0.161.0-0" $version) }}
+prometheus_remote_write: {{ ternary "prometheus_remote_write" "prometheusremotewrite" (semverCompare ">=0.154.0-0" $version) }}
+resource_detection: {{ ternary "resource_detection" "resourcedetection" (semverCompare ">=0.155.0-0" $version) }}
 {{- end }}
 
 {{/* The pod of either tier. */}}
@@ -69,6 +69,9 @@ metadata:
     {{- include "otelmesh.collector.labels" . | nindent 4 }}
     # Without a sidecar nothing here is traced, the collector's own exports least of all.
     sidecar.istio.io/inject: {{ ne .root.Values.security.mtls "DISABLE" | quote }}
+    {{- if and .root.Values.mesh.revision (ne .root.Values.security.mtls "DISABLE") }}
+    istio.io/rev: {{ .root.Values.mesh.revision | quote }}
+    {{- end }}
   annotations:
     # A changed configuration rolls the pods: the collector does not watch its file.
     checksum/config: {{ include "otelmesh.collector.config" . | fromYaml | toJson | sha256sum }}

@@ -198,3 +198,137 @@ fn open_exchanges_are_bounded_and_closed_ones_forgotten() {
     }
     assert!(world.plugin.exchanges.is_empty());
 }
+
+#[test]
+fn probes_leave_no_record_and_no_trace_in_the_headers() {
+    let mut world = World::new("");
+    let id = world.begin(&[(":method", "GET"), (":path", "/healthz?verbose"), ("traceparent", "rubbish")]);
+    assert_eq!(world.header("traceparent").as_deref(), Some("rubbish"));
+    world.end(id, 200);
+    world.exchange(&[(":path", "/"), ("user-agent", "kube-probe/1.34")], 200);
+    world.exchange(&[(":path", "/healthz/deep"), ("user-agent", "curl")], 200);
+    world.tick();
+    assert_eq!((world.stat("exchanges_excluded"), world.stat("spans_recorded")), (2, 1));
+    let mut all = World::new(r#"{"exclude":{"paths":[],"userAgents":[]}}"#);
+    all.exchange(&[(":path", "/healthz"), ("user-agent", "kube-probe/1.34")], 200);
+    all.tick();
+    assert_eq!((all.stat("exchanges_excluded"), all.stat("spans_recorded")), (0, 1));
+}
+
+#[test]
+fn rules_decide_new_traces_and_no_others() {
+    let rules = r#"{"sampling":{"ratio":0,"rules":[
+        {"paths":["/pay/**"],"action":"keep"},
+        {"methods":["POST"],"action":"keep","maxPerSecond":2}]}}"#;
+    let mut world = World::new(rules);
+    world.exchange(&[(":method", "GET"), (":path", "/pay/7")], 200);
+    world.exchange(&[(":method", "GET"), (":path", "/other")], 200);
+    world.exchange(&[(":method", "GET"), (":path", "/pay/7"), ("b3", "0")], 200);
+    world.exchange(&[(":method", "GET"), (":path", "/other"), ("b3", "1")], 200);
+    for _ in 0..5 {
+        world.host().time -= 5 * MS;
+        world.exchange(&[(":method", "POST"), (":path", "/other")], 200);
+    }
+    world.tick();
+    assert_eq!(world.stat("spans_recorded"), 4, "a rule, a caller, and two of a limited rule");
+    assert_eq!((world.stat("traces_over_limit"), world.stat("logs_recorded")), (3, 9));
+}
+
+#[test]
+fn a_kept_span_says_why_and_that_its_trace_is_not_whole() {
+    let keep = r#"{"sampling":{"ratio":0,"keep":{"errors":true,"slowerThan":"1s"}},"logs":{"enabled":false}}"#;
+    let mut world = World::new(keep);
+    let dropped = TRACEPARENT.replace("-03", "-00");
+    world.exchange(&[(":method", "GET"), ("traceparent", &dropped)], 200);
+    assert_eq!(world.header("traceparent"), Some(dropped.clone()), "nothing is recorded, nothing is changed");
+    world.exchange(&[(":method", "GET"), ("traceparent", &dropped)], 503);
+    let slow = world.begin(&[(":method", "GET")]);
+    world.host().time += 2 * SECOND;
+    world.end(slow, 200);
+    world.tick();
+    let kept = spans(&world.reply(Some(200), b""));
+    let reason = |span: &Span| format!("{:?}", span.attributes.iter().find(|kv| kv.key == "otelmesh.kept"));
+    assert_eq!(kept.len(), 2);
+    assert!(reason(&kept[0]).contains("error") && reason(&kept[1]).contains("slow"));
+    assert_eq!(hex(&kept[0].parent_span_id), "b7ad6b7169203331");
+    assert_ne!(kept[0].span_id, kept[0].parent_span_id, "it has an id of its own");
+    assert_eq!(kept[0].flags & 1, 0, "its trace is not sampled");
+    assert_eq!(world.stat("kept_spans"), 2);
+    world.balance();
+}
+
+#[test]
+fn a_distrusted_caller_is_linked() {
+    let mut world = World::new(r#"{"propagation":{"trust":"none"}}"#);
+    let id = world.begin(&with(&[("traceparent", TRACEPARENT), ("tracestate", "a=1")]));
+    assert!(!world.header("traceparent").unwrap().contains("0af7651916cd43dd"));
+    assert_eq!(world.header("tracestate"), None);
+    world.end(id, 200);
+    world.tick();
+    let span = &spans(&world.reply(Some(200), b""))[0];
+    assert!(span.parent_span_id.is_empty() && span.trace_state.is_empty());
+    assert_eq!(hex(&span.links[0].trace_id), "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(hex(&span.links[0].span_id), "b7ad6b7169203331");
+    assert_eq!((world.stat("traces_distrusted"), world.stat("traces_continued")), (1, 0));
+}
+
+#[test]
+fn log_policies_say_which_exchanges_have_one() {
+    // Logs, how many of: a sampled success, an unsampled success, a sampled failure, an unsampled failure.
+    let rows = [
+        (r#"{}"#, [1, 1, 1, 1]),
+        (r#"{"enabled":false}"#, [0, 0, 0, 0]),
+        (r#"{"policy":"sampled"}"#, [1, 0, 1, 0]),
+        (r#"{"policy":"errors"}"#, [0, 0, 1, 1]),
+        (r#"{"ratio":0}"#, [0, 0, 1, 1]),
+        (r#"{"skipWithSpan":true}"#, [0, 1, 0, 1]),
+    ];
+    for (logs, want) in rows {
+        let mut world = World::new(&format!(r#"{{"logs":{logs}}}"#));
+        let mut counts = Vec::new();
+        for (b3, code) in [("1", 200), ("0", 200), ("1", 500), ("0", 500)] {
+            let before = world.stat("logs_recorded");
+            world.exchange(&[(":method", "GET"), ("b3", b3)], code);
+            world.tick();
+            counts.push(world.stat("logs_recorded") - before);
+        }
+        assert_eq!(counts, want, "{logs}");
+    }
+}
+
+#[test]
+fn routes_name_spans_and_custom_attributes_stand_on_both_records() {
+    let config = r#"{"routes":{"templates":["/orders/{id}"]},"attributes":[
+        {"name":"tenant","requestHeader":"x-tenant"},
+        {"name":"cached","responseHeader":"x-cached","type":"bool"},
+        {"name":"tier","baggage":"tier"},
+        {"name":"weight","literal":"7","type":"int"}]}"#;
+    let mut world = World::new(config);
+    world.host().set_integer(&["xds", "listener_direction"], 2);
+    world.host().set_integer(&["upstream", "request_attempt_count"], 3);
+    world.host().response_headers = vec![("x-cached".into(), b"true".to_vec())];
+    let headers = [
+        (":method", "GET"),
+        (":path", "/orders/7?x=1"),
+        (":authority", "shop"),
+        ("x-tenant", "a"),
+        ("baggage", "tier=gold"),
+    ];
+    world.exchange(&headers, 200);
+    world.tick();
+    let span = spans(&world.reply(Some(200), b"")).remove(0);
+    let log = logs(&world.reply(Some(200), b"")).remove(0);
+    assert_eq!(span.name, "GET /orders/{id}");
+    let printed = |key: &str| format!("{:?}", span.attributes.iter().find(|kv| kv.key == key).unwrap().value);
+    for (key, value) in [
+        ("http.route", r#"StringValue("/orders/{id}")"#),
+        ("tenant", r#"StringValue("a")"#),
+        ("tier", r#"StringValue("gold")"#),
+        ("cached", "BoolValue(true)"),
+        ("weight", "IntValue(7)"),
+        ("http.request.resend_count", "IntValue(2)"),
+    ] {
+        assert!(printed(key).contains(value), "{key}: {}", printed(key));
+        assert!(log.attributes.iter().any(|kv| kv.key == key), "{key} on the log");
+    }
+}

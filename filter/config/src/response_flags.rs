@@ -40,7 +40,7 @@ fn bits(flags: u64) -> impl Iterator<Item = u32> {
 }
 
 /// Short names, separated by commas.
-pub(super) fn names(flags: u64) -> String {
+pub fn names(flags: u64) -> String {
     let mut out = String::new();
     for bit in bits(flags) {
         if !out.is_empty() {
@@ -54,8 +54,14 @@ pub(super) fn names(flags: u64) -> String {
     out
 }
 
+/// The bit of a flag by its short name.
+pub fn bit(short: &str) -> Option<u64> {
+    let at = FLAGS.iter().position(|(name, _)| *name == short)?;
+    1u64.checked_shl(u32::try_from(at).ok()?)
+}
+
 /// The long name of the first flag.
-pub(super) fn first_long_name(flags: u64) -> Option<&'static str> {
+pub fn first_long_name(flags: u64) -> Option<&'static str> {
     bits(flags).next().and_then(|bit| FLAGS.get(bit as usize)).map(|(_, long)| *long)
 }
 

@@ -4,11 +4,28 @@
 //! value is within its bounds. Refuses, with a sentence for the operator, what is not JSON, an unknown key, or a value
 //! out of bounds; the caller then switches the filter off rather than refusing traffic.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::panic,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unreachable,
+        clippy::todo
+    )
+)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::pattern::{HostPattern, PathTemplate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub mod pattern;
+pub mod response_flags;
 
 /// Where a collector stands that the chart installs with its defaults.
 pub const DEFAULT_CLUSTER: &str = "outbound|4318||otel-collector.otelmesh.svc.cluster.local";
@@ -31,6 +48,22 @@ pub const DEFAULT_MAX_IN_FLIGHT: u32 = 2;
 /// `parentbased_always_on`, the sampler that OpenTelemetry SDKs start with.
 pub const DEFAULT_RATIO: f64 = 1.0;
 
+/// Where Kubernetes applications answer probes and scrapes by convention.
+pub const DEFAULT_EXCLUDED_PATHS: [&str; 6] =
+    ["/healthz", "/livez", "/readyz", "/health", "/metrics", "/stats/prometheus"];
+/// Who sends probes and scrapes.
+pub const DEFAULT_EXCLUDED_USER_AGENTS: [&str; 3] = ["kube-probe/", "Prometheus/", "GoogleHC/"];
+
+/// Headers that carry credentials, which no attribute may show.
+const SECRET_HEADERS: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-forwarded-client-cert"];
+
+/// Most folded routes a worker remembers; as many names as a trace backend still lists.
+pub const MAX_FOLDED_ROUTES: usize = 200;
+/// Most route templates.
+pub const MAX_TEMPLATES: usize = 256;
+/// Most sampling rules, and most entries of a list within one.
+pub const MAX_RULES: usize = 64;
 /// Longest accepted name, path or attribute value in the configuration, in bytes.
 pub const MAX_TEXT: usize = 1024;
 /// Most resource attributes that may be set by hand.
@@ -61,6 +94,14 @@ pub struct Config {
     /// Which new traces are recorded.
     #[serde(deserialize_with = "object")]
     pub sampling: Sampling,
+    /// Where `http.route` and span names come from.
+    #[serde(deserialize_with = "object")]
+    pub routes: Routes,
+    /// Further attributes of spans and logs, at most 64.
+    pub attributes: Vec<Attribute>,
+    /// Which requests leave no record at all.
+    #[serde(deserialize_with = "object")]
+    pub exclude: Exclude,
     /// Whether spans are SERVER or CLIENT spans.
     pub direction: Direction,
     /// Who the telemetry is about.
@@ -71,7 +112,7 @@ pub struct Config {
     pub traces: Signal,
     /// Access logs.
     #[serde(deserialize_with = "object")]
-    pub logs: Signal,
+    pub logs: Logs,
 }
 
 /// An OTLP/HTTP protobuf receiver that Envoy knows as a cluster.
@@ -120,6 +161,10 @@ pub struct Propagation {
     pub inject: Option<Vec<Format>>,
     /// Formats whose headers are taken away before the request goes on, unless they are written.
     pub clear: Vec<Format>,
+    /// Whether the caller's context is gone on with.
+    pub trust: Trust,
+    /// What goes on to certain hosts, of outbound requests; the first that matches counts, at most 64.
+    pub boundaries: Vec<Boundary>,
     /// What is different for requests to the workload.
     #[serde(deserialize_with = "object")]
     pub inbound: Side,
@@ -139,6 +184,44 @@ pub struct Side {
     pub inject: Option<Vec<Format>>,
     /// As `propagation.clear`.
     pub clear: Option<Vec<Format>>,
+    /// As `propagation.trust`.
+    pub trust: Option<Trust>,
+}
+
+/// Whether the caller's context is gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// Its trace goes on, and its decision stands.
+    #[default]
+    All,
+    /// A new trace begins, linked to the caller's span; its decision and its tracestate count for nothing.
+    None,
+}
+
+/// Hosts beyond which less is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Boundary {
+    /// Hosts: `api.example`, or `*.example` for all below it, or `*`.
+    pub hosts: Vec<String>,
+    /// What goes on to them.
+    pub policy: BoundaryPolicy,
+}
+
+/// What goes on beyond a boundary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum BoundaryPolicy {
+    /// Everything.
+    Propagate,
+    /// No trace headers.
+    Strip,
+    /// Neither trace headers nor baggage.
+    StripWithBaggage,
 }
 
 /// A propagator, by its name in `OTEL_PROPAGATORS`.
@@ -167,9 +250,139 @@ pub enum Format {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Sampling {
-    /// Part of the new traces that is recorded, 0 to 1.
+    /// Part of the new traces that is recorded, 0 to 1, where no rule says otherwise.
     #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub ratio: f64,
+    /// The first rule that a request matches decides instead of `ratio`; at most 64.
+    pub rules: Vec<Rule>,
+    /// Spans that are exported although their trace is not recorded.
+    #[serde(deserialize_with = "object")]
+    pub keep: Keep,
+}
+
+/// A sampling rule: what a request has to be, and `action` or `ratio`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Rule {
+    /// Methods, such as `GET`.
+    pub methods: Vec<String>,
+    /// Hosts: `shop.example`, or `*.example` for all below it.
+    pub hosts: Vec<String>,
+    /// Path templates, such as `/orders/{id}` or `/api/**`.
+    pub paths: Vec<String>,
+    /// Ports, as the host names them.
+    pub ports: Vec<u16>,
+    /// Headers with their value, or with null for any value.
+    pub headers: BTreeMap<String, Option<String>>,
+    /// Only inbound or only outbound requests.
+    pub direction: Direction,
+    /// Record all of them, or none.
+    pub action: Option<Action>,
+    /// Record this part of them, 0 to 1.
+    pub ratio: Option<f64>,
+    /// Record so many a second at most, of each worker.
+    pub max_per_second: Option<f64>,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Record.
+    Keep,
+    /// Do not record.
+    Drop,
+}
+
+/// Spans that are exported although their trace is not recorded. They are marked with `otelmesh.kept`, and their flags
+/// say that the trace is not whole.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Keep {
+    /// Spans whose status is an error.
+    pub errors: bool,
+    /// Spans that took longer.
+    pub slower_than: Option<Millis>,
+    /// Spans with one of these response flags, such as `UF`.
+    pub response_flags: Vec<String>,
+}
+
+/// Requests that leave no record at all; their trace headers go on untouched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Exclude {
+    /// Path templates.
+    pub paths: Vec<String>,
+    /// Beginnings of user agents.
+    pub user_agents: Vec<String>,
+}
+
+/// Where `http.route` comes from, which also names the span: `GET /orders/{id}` instead of `GET`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Routes {
+    /// Path templates; the first that matches counts, at most 256.
+    pub templates: Vec<String>,
+    /// Where no template matches: the path with `{id}` in place of what looks like an id, at most 200 of them a worker.
+    pub fold: bool,
+}
+
+/// An attribute, and where its value comes from: one of `literal`, `env`, `requestHeader`, `responseHeader`, `baggage`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Attribute {
+    /// Its name, by OpenTelemetry's rules.
+    pub name: String,
+    /// The type of its value; one that is not of it is left out.
+    #[serde(rename = "type")]
+    pub value_type: ValueType,
+    /// The value itself.
+    pub literal: Option<String>,
+    /// A variable of the proxy's environment.
+    pub env: Option<String>,
+    /// A header of the request; those with credentials are refused.
+    pub request_header: Option<String>,
+    /// A header of the response; those with credentials are refused.
+    pub response_header: Option<String>,
+    /// A member of the request's baggage.
+    pub baggage: Option<String>,
+}
+
+/// The type of an attribute's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ValueType {
+    /// Text.
+    #[default]
+    String,
+    /// A whole number.
+    Int,
+    /// Any number.
+    Double,
+    /// `true` or `false`.
+    Bool,
+}
+
+/// Where an attribute's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration.
+    Literal(String),
+    /// The proxy's environment.
+    Env(String),
+    /// A header of the request, in lower case.
+    RequestHeader(String),
+    /// A header of the response, in lower case.
+    ResponseHeader(String),
+    /// A baggage member.
+    Baggage(String),
 }
 
 /// Which side of a call the proxy stands on.
@@ -202,6 +415,36 @@ pub struct Resource {
 pub struct Signal {
     /// Whether it is recorded at all.
     pub enabled: bool,
+}
+
+/// Access logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Logs {
+    /// Whether they are recorded at all.
+    pub enabled: bool,
+    /// Of which exchanges.
+    pub policy: LogPolicy,
+    /// Part of the successful exchanges that is recorded, 0 to 1; whole traces at a time.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
+    pub ratio: f64,
+    /// No log where a span is recorded, which says the same.
+    pub skip_with_span: bool,
+}
+
+/// Which exchanges have an access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum LogPolicy {
+    /// All.
+    #[default]
+    All,
+    /// Those whose trace is recorded.
+    Sampled,
+    /// Those that failed.
+    Errors,
 }
 
 /// A length of time in milliseconds, written `250ms`, `10s` or `1m`.
@@ -279,7 +522,15 @@ impl Config {
         for (key, list) in lists {
             check(list.is_none_or(|formats| is_set(formats)), format_args!("propagation.{key} names a format twice"))?;
         }
-        check((0.0..=1.0).contains(&self.sampling.ratio), "sampling.ratio must be from 0 to 1")?;
+        check((0.0..=1.0).contains(&self.logs.ratio), "logs.ratio must be from 0 to 1")?;
+        self.check_attributes()?;
+        self.check_sampling()?;
+
+        check(p.boundaries.len() <= MAX_RULES, "propagation.boundaries may hold 64 boundaries at most")?;
+        for host in p.boundaries.iter().flat_map(|boundary| &boundary.hosts) {
+            let is_host = HostPattern::parse(host).is_some();
+            check(is_host, format_args!("propagation.boundaries: {host} is neither a name nor *.name"))?;
+        }
 
         let attributes = &self.resource.attributes;
         check(attributes.len() <= MAX_RESOURCE_ATTRIBUTES, "resource.attributes may hold 64 attributes at most")?;
@@ -304,6 +555,80 @@ fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Re
         }
     }
     deserializer.deserialize_map(Visitor(PhantomData))
+}
+
+impl Config {
+    fn check_attributes(&self) -> Result<(), ConfigError> {
+        let Routes { templates, .. } = &self.routes;
+        check(templates.len() <= MAX_TEMPLATES, "routes.templates may hold 256 templates at most")?;
+        for template in templates {
+            let is_template = PathTemplate::parse(template).is_some();
+            check(
+                is_template,
+                format_args!("routes.templates: {template} is no template such as /orders/{{id}} or /api/**"),
+            )?;
+        }
+        check(self.attributes.len() <= MAX_RULES, "attributes may hold 64 attributes at most")?;
+        for attribute in &self.attributes {
+            let name = &attribute.name;
+            check(
+                !name.is_empty() && name.len() <= MAX_TEXT,
+                "attributes has an entry without a name, or an overlong one",
+            )?;
+            check(
+                attribute.source().is_some(),
+                format_args!(
+                    "attributes: {name} needs exactly one of literal, env, requestHeader, responseHeader, baggage"
+                ),
+            )?;
+            check(
+                !attribute.is_secret(),
+                format_args!("attributes: {name} would show a header that carries credentials"),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn check_sampling(&self) -> Result<(), ConfigError> {
+        let sampling = &self.sampling;
+        check((0.0..=1.0).contains(&sampling.ratio), "sampling.ratio must be from 0 to 1")?;
+        check(sampling.rules.len() <= MAX_RULES, "sampling.rules may hold 64 rules at most")?;
+        for (n, rule) in sampling.rules.iter().enumerate() {
+            let of = |what: &'static str| move || format!("sampling.rules[{n}] {what}");
+            let is_short =
+                [rule.methods.len(), rule.hosts.len(), rule.paths.len(), rule.ports.len(), rule.headers.len()]
+                    .iter()
+                    .all(|len| *len <= MAX_RULES);
+            check_that(is_short, of("lists more than 64 of a kind"))?;
+            check_that(rule.action.is_some() != rule.ratio.is_some(), of("needs either action or ratio"))?;
+            check_that(rule.ratio.is_none_or(|r| (0.0..=1.0).contains(&r)), of("has a ratio that is not from 0 to 1"))?;
+            let limit = rule.max_per_second;
+            check_that(
+                limit.is_none_or(|l| (0.001..=1e6).contains(&l)),
+                of("has a maxPerSecond that is not from 0.001 to 1000000"),
+            )?;
+            let paths = rule.paths.iter().all(|p| PathTemplate::parse(p).is_some());
+            check_that(paths, of("has a path that is no template such as /orders/{id} or /api/**"))?;
+            let hosts = rule.hosts.iter().all(|h| HostPattern::parse(h).is_some());
+            check_that(hosts, of("has a host that is neither a name nor *.name"))?;
+        }
+        let Exclude { paths, user_agents } = &self.exclude;
+        check(paths.len().max(user_agents.len()) <= MAX_RULES, "exclude lists more than 64 of a kind")?;
+        for path in paths {
+            let is_template = PathTemplate::parse(path).is_some();
+            check(is_template, format_args!("exclude.paths: {path} is no template such as /orders/{{id}} or /api/**"))?;
+        }
+        check(user_agents.iter().all(|a| !a.is_empty()), "exclude.userAgents has an empty entry, which excludes all")?;
+        for flag in &sampling.keep.response_flags {
+            let is_known = response_flags::bit(flag).is_some();
+            check(is_known, format_args!("sampling.keep.responseFlags: Envoy has no response flag {flag}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn check_that(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError(sentence())) }
 }
 
 fn check(holds: bool, sentence: impl fmt::Display) -> Result<(), ConfigError> {
@@ -359,6 +684,8 @@ impl Default for Propagation {
             extract: vec![Format::TraceContext, Format::B3, Format::B3Multi],
             inject: None,
             clear: Vec::new(),
+            trust: Trust::All,
+            boundaries: Vec::new(),
             inbound: Side::default(),
             outbound: Side::default(),
         }
@@ -367,13 +694,61 @@ impl Default for Propagation {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { ratio: DEFAULT_RATIO }
+        Self { ratio: DEFAULT_RATIO, rules: Vec::new(), keep: Keep::default() }
+    }
+}
+
+impl Default for Exclude {
+    fn default() -> Self {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        Self { paths: owned(&DEFAULT_EXCLUDED_PATHS), user_agents: owned(&DEFAULT_EXCLUDED_USER_AGENTS) }
+    }
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { enabled: true, policy: LogPolicy::All, ratio: 1.0, skip_with_span: false }
     }
 }
 
 impl Default for Signal {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+// === impl Format ===
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 7] =
+        [Self::TraceContext, Self::Baggage, Self::B3, Self::B3Multi, Self::Jaeger, Self::XRay, Self::OtTrace];
+}
+
+// === impl Attribute ===
+
+impl Attribute {
+    /// Where its value comes from; `None` unless exactly one source is named.
+    pub fn source(&self) -> Option<Source> {
+        let lower = |name: &String| name.to_ascii_lowercase();
+        let mut sources = [
+            self.literal.clone().map(Source::Literal),
+            self.env.clone().map(Source::Env),
+            self.request_header.as_ref().map(lower).map(Source::RequestHeader),
+            self.response_header.as_ref().map(lower).map(Source::ResponseHeader),
+            self.baggage.clone().map(Source::Baggage),
+        ]
+        .into_iter()
+        .flatten();
+        let source = sources.next()?;
+        sources.next().is_none().then_some(source)
+    }
+
+    fn is_secret(&self) -> bool {
+        match self.source() {
+            Some(Source::RequestHeader(name) | Source::ResponseHeader(name)) => SECRET_HEADERS.contains(&name.as_str()),
+            _ => false,
+        }
     }
 }
 

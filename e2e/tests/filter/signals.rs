@@ -1,0 +1,56 @@
+//! What a record says beyond the defaults: routes, resends and an operator's own attributes.
+
+use otelmesh_e2e::proxy::{Setup, inbound_route};
+use otelmesh_e2e::raw;
+use otelmesh_e2e::upstream::Upstream;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn routes_name_spans_and_attributes_come_from_both_sides_of_the_exchange() {
+    let upstream = Upstream::start().await;
+    let config = json!({
+        "routes": {"templates": ["/orders/{id}"], "fold": true},
+        "attributes": [
+            {"name": "tenant", "requestHeader": "x-tenant"},
+            {"name": "length", "responseHeader": "content-length", "type": "int"},
+            {"name": "tier", "baggage": "tier"},
+            {"name": "ring", "literal": "canary"},
+        ],
+    });
+    let proxy = Setup { config, ..Setup::new(upstream.address()) }.start().await;
+    let headers: [(&str, &[u8]); 2] = [("x-tenant", b"blue"), ("baggage", b"tier=gold%20plus")];
+    for path in [&b"/orders/7"[..], b"/carts/0af76519-16cd-43dd-8448-eb211c80319c/lines"] {
+        assert_eq!(raw::send(proxy.inbound, &raw::request(path, &headers)).await, Some(200));
+    }
+    proxy.settle(2, 2).await;
+    let snapshot = proxy.receiver.snapshot();
+    let mut names: Vec<_> = snapshot.spans().iter().map(|span| span.name.clone()).collect();
+    names.sort();
+    assert_eq!(names, ["GET /carts/{id}/lines", "GET /orders/{id}"]);
+    let (span, log) = (snapshot.spans().remove(0), snapshot.logs().remove(0));
+    for attributes in [&span.attributes, &log.attributes] {
+        assert_eq!(attributes["tenant"], "blue");
+        assert_eq!(attributes["length"], 3);
+        assert_eq!(attributes["tier"], "gold plus");
+        assert_eq!(attributes["ring"], "canary");
+    }
+    proxy.assert_alive().await;
+}
+
+#[tokio::test]
+async fn a_request_that_was_sent_again_says_how_often() {
+    let gone = Upstream::start().await.address();
+    let edit = |bootstrap: &mut Value| {
+        // The outbound listener is the second one; give both the same retries.
+        inbound_route(bootstrap)["route"]["retry_policy"] = json!({"retry_on": "connect-failure", "num_retries": 2});
+        let route = inbound_route(bootstrap)["route"]["retry_policy"].clone();
+        let outbound = "/static_resources/listeners/1/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0/route";
+        bootstrap.pointer_mut(outbound).unwrap()["retry_policy"] = route;
+    };
+    let proxy = Setup { edit: Box::new(edit), ..Setup::new(gone) }.start().await;
+    assert_eq!(raw::send(proxy.outbound, &raw::request(b"/", &[])).await, Some(503));
+    proxy.settle(1, 1).await;
+    let span = proxy.receiver.snapshot().spans().remove(0);
+    assert_eq!(span.attributes["http.request.resend_count"], 2);
+    assert_eq!(span.text("envoy.response_flags"), "UF,URX");
+}
