@@ -115,6 +115,14 @@ impl InstallArgs {
 // === impl UpgradeArgs ===
 
 impl UpgradeArgs {
+    /// The same upgrade with one value more, over those of the installed revision.
+    #[must_use]
+    pub fn with_value(mut self, set: String) -> Self {
+        self.reuse_values = true;
+        self.install.sources.set.push(set);
+        self
+    }
+
     /// Runs the command.
     ///
     /// # Errors

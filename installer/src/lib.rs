@@ -6,6 +6,7 @@ pub mod chart;
 pub mod checks;
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod collector_config;
 pub mod completion;
 pub mod demo;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use otelmesh::checks::command::CheckArgs;
+use otelmesh::collector::CollectorArgs;
 use otelmesh::completion::CompletionArgs;
 use otelmesh::demo::DemoArgs;
 use otelmesh::diff::DiffArgs;
@@ -52,6 +53,8 @@ enum Command {
     History(HistoryArgs),
     /// Go back to an earlier revision
     Rollback(RollbackArgs),
+    /// Restart, upgrade or roll back the collectors alone
+    Collector(CollectorArgs),
     /// Remove exactly what was installed, and put back what it replaced
     Uninstall(UninstallArgs),
     /// Print a script that completes arguments in your shell
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Status(args) => args.run(),
         Command::History(args) => args.run(),
         Command::Rollback(args) => args.run(),
+        Command::Collector(args) => args.run(),
         Command::Uninstall(args) => args.run(),
         Command::Completion(args) => args.run(Cli::command()),
     }

@@ -118,6 +118,37 @@ fn a_namespace_that_others_use_stays() {
 }
 
 #[test]
+fn collectors_are_restarted_upgraded_and_rolled_back_alone() {
+    let cluster = Cluster::new("collectors");
+    run(cluster.command(&["install", "--yes", "--wait=false"]).args(["--set", &cluster.whole()]));
+    let gateway =
+        || cluster.get(&["deployment", "otel-collector-gateway", "-n", "collectors"])["spec"]["template"].clone();
+    let image = || gateway()["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+    let before = image();
+
+    run(&mut cluster.command(&["collector", "restart", "--yes", "--wait=false"]));
+    assert!(gateway()["metadata"]["annotations"]["otelmesh.io/restarted-at"].is_string());
+    run(cluster.command(&["diff"]).args(["--set", &cluster.whole()]));
+
+    run(&mut cluster.command(&["collector", "upgrade", "0.160.0", "--yes", "--wait=false"]));
+    assert!(image().ends_with(":0.160.0"), "{}", image());
+    assert!(
+        gateway()["metadata"]["annotations"]["otelmesh.io/restarted-at"].is_string(),
+        "an upgrade undoes no restart"
+    );
+    run(&mut cluster.command(&["collector", "rollback", "--yes", "--wait=false"]));
+    assert_eq!(image(), before);
+    let filter = cluster.get(&["wasmplugin", "collectors", "-n", "collectors-root"]);
+    assert_eq!(filter["metadata"]["generation"], 1, "the filter was not touched");
+    run(&mut cluster.command(&["uninstall", "--yes"]));
+
+    let none = Cluster::new("collectorless");
+    run(&mut none.apply(&["install"], ""));
+    let said = refused(&mut none.command(&["collector", "restart", "--yes"]));
+    assert!(said.contains("has no collectors"), "{said}");
+}
+
+#[test]
 fn nothing_is_written_without_a_yes_or_a_terminal() {
     let cluster = Cluster::new("question");
     let said = refused(cluster.command(&["install"]).args(["--set", &cluster.values()]));

@@ -9,9 +9,9 @@ use crate::cluster::Id;
 const REPOSITORY: &str = "otelmesh/filter";
 
 pub(super) fn twice(snapshot: &Snapshot) -> Findings {
-    let plugins = snapshot.plugins.as_ref().map_err(Clone::clone)?;
+    let plugins = snapshot.plugins_there.as_ref().map_err(Clone::clone)?;
     let filters = snapshot.envoy_filters.as_ref().map_err(Clone::clone)?;
-    let own: Vec<&Value> = snapshot.objects.iter().collect();
+    let own: Vec<&Value> = snapshot.plugins().collect();
     let mut findings = Vec::new();
     for other in plugins.iter().chain(filters).filter(|other| !snapshot.is_own(other)) {
         let same = other["spec"].to_string().contains(REPOSITORY);
@@ -34,7 +34,6 @@ pub(super) fn twice(snapshot: &Snapshot) -> Findings {
 /// Whether two plugins may be for the same workloads.
 fn overlaps(snapshot: &Snapshot, own: &Value, other: &Value) -> bool {
     let namespace = |object: &Value| object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
-    let runs_filter = own["spec"].to_string().contains(REPOSITORY);
     let same_namespace = namespace(own) == namespace(other);
     let everywhere = [own, other].iter().any(|object| namespace(object) == snapshot.root_namespace);
     let selects = |object: &Value| {
@@ -46,11 +45,11 @@ fn overlaps(snapshot: &Snapshot, own: &Value, other: &Value) -> bool {
     // Two selectors exclude each other for sure if they want different values of one label.
     let apart = mine.iter().any(|(key, value)| theirs.get(key).is_some_and(|other| other != value));
     let by_reference = |object: &Value| object["spec"]["targetRefs"].is_array();
-    runs_filter && (same_namespace || everywhere) && !apart && by_reference(own) == by_reference(other)
+    (same_namespace || everywhere) && !apart && by_reference(own) == by_reference(other)
 }
 
 pub(super) fn order(snapshot: &Snapshot) -> Findings {
-    let plugins = snapshot.plugins.as_ref().map_err(Clone::clone)?;
+    let plugins = snapshot.plugins_there.as_ref().map_err(Clone::clone)?;
     let priority = |object: &Value| object["spec"]["priority"].as_i64().unwrap_or(0);
     let rank = |object: &Value| match object["spec"]["phase"].as_str() {
         Some("AUTHN") => 0,

@@ -48,7 +48,7 @@ pub struct Snapshot {
     /// Telemetry resources.
     pub telemetries: Looked,
     /// WasmPlugins and TrafficExtensions.
-    pub plugins: Looked,
+    pub plugins_there: Looked,
     /// EnvoyFilters.
     pub envoy_filters: Looked,
     /// Sidecar resources.
@@ -143,8 +143,8 @@ impl Snapshot {
         }
         missing_kinds.sort();
         missing_kinds.dedup();
-        let mut plugins = look_at(cluster, WASM_PLUGIN, "").await;
-        if let (Ok(plugins), Ok(more)) = (&mut plugins, look_at(cluster, TRAFFIC_EXTENSION, "").await) {
+        let mut plugins_there = look_at(cluster, WASM_PLUGIN, "").await;
+        if let (Ok(plugins), Ok(more)) = (&mut plugins_there, look_at(cluster, TRAFFIC_EXTENSION, "").await) {
             plugins.extend(more);
         }
         let is_mesh_config = |object: &Value| {
@@ -163,7 +163,7 @@ impl Snapshot {
             mesh_configs: mesh_configs.map(|all| all.into_iter().filter(is_mesh_config).collect()),
             ztunnels: look_at(cluster, DAEMON_SET, "app=ztunnel").await,
             telemetries: look_at(cluster, TELEMETRY, "").await,
-            plugins,
+            plugins_there,
             envoy_filters: look_at(cluster, ENVOY_FILTER, "").await,
             sidecars: look_at(cluster, SIDECAR, "").await,
             images: Vec::new(),
@@ -184,6 +184,12 @@ impl Snapshot {
     pub fn is_own(&self, object: &Value) -> bool {
         let id = Id::of(object);
         self.objects.iter().any(|own| Id::of(own) == id)
+    }
+
+    /// The release's own objects that bring the filter into proxies: of Istio's kinds, those that name an image.
+    pub fn plugins(&self) -> impl Iterator<Item = &Value> {
+        let bring = |object: &&Value| !filter_images(std::slice::from_ref(*object)).is_empty();
+        self.objects.iter().filter(bring)
     }
 
     /// The mesh's configuration, of every revision of Istio, with the ConfigMap's name.

@@ -3,7 +3,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::snapshot::proxies::{Runs, counters, runs};
+use super::snapshot::proxies::{Runs, counters, runs, selector};
 use super::snapshot::{Denied, Proxy};
 use super::*;
 use crate::chart::{Chart, Release};
@@ -44,7 +44,7 @@ fn healthy() -> Snapshot {
         mesh_configs: Ok(vec![mesh]),
         ztunnels: Ok(vec![]),
         telemetries: Ok(vec![]),
-        plugins: Ok(vec![]),
+        plugins_there: Ok(vec![]),
         envoy_filters: Ok(vec![]),
         sidecars: Ok(vec![]),
         images: vec![("r.example/otelmesh/filter:0.1.0".to_owned(), Ok("sha256:aa".to_owned()))],
@@ -171,12 +171,14 @@ fn each_fault_breaks_the_check_that_is_for_it_and_no_other() {
             "EnvoyFilter shop/f writes a tracer",
         ),
         (
-            |s| push(&mut s.plugins, plugin("other", "shop", json!({"url": "oci://r.example/otelmesh/filter:1"}))),
+            |s| {
+                push(&mut s.plugins_there, plugin("other", "shop", json!({"url": "oci://r.example/otelmesh/filter:1"})))
+            },
             "plugin-clash",
             "WasmPlugin shop/other runs the filter for the same workloads",
         ),
         (
-            |s| push(&mut s.plugins, plugin("auth", "shop", json!({"phase": "AUTHN", "priority": 2000}))),
+            |s| push(&mut s.plugins_there, plugin("auth", "shop", json!({"phase": "AUTHN", "priority": 2000}))),
             "plugin-order",
             "set filter.priority above 2000",
         ),
@@ -251,18 +253,23 @@ fn what_looks_like_a_fault_and_is_none_passes() {
             "a Telemetry without tracing in another namespace",
         ),
         (
-            |s| push(&mut s.plugins, plugin("late", "shop", json!({"phase": "STATS", "priority": 9000}))),
+            |s| push(&mut s.plugins_there, plugin("late", "shop", json!({"phase": "STATS", "priority": 9000}))),
             "a plugin of a later phase",
         ),
         (
-            |s| push(&mut s.plugins, plugin("w", "shop", json!({"url": "oci://r/otelmesh/filter", "targetRefs": []}))),
+            |s| {
+                push(
+                    &mut s.plugins_there,
+                    plugin("w", "shop", json!({"url": "oci://r/otelmesh/filter", "targetRefs": []})),
+                )
+            },
             "a second release for a waypoint",
         ),
         (
             |s| {
                 let own = s.objects.clone();
                 s.telemetries.as_mut().unwrap().extend(own.iter().filter(|o| o["kind"] == "Telemetry").cloned());
-                s.plugins.as_mut().unwrap().extend(own.iter().filter(|o| o["kind"] == "WasmPlugin").cloned());
+                s.plugins_there.as_mut().unwrap().extend(own.iter().filter(|o| o["kind"] == "WasmPlugin").cloned());
             },
             "the release's own objects",
         ),
@@ -288,7 +295,7 @@ fn what_may_not_be_read_is_a_warning_and_never_a_success() {
 fn reports_are_as_they_were() {
     let mut snapshot = healthy();
     snapshot.kubernetes = "v1.27.9".to_owned();
-    push(&mut snapshot.plugins, plugin("auth", "shop", json!({"phase": "AUTHN", "priority": 2000})));
+    push(&mut snapshot.plugins_there, plugin("auth", "shop", json!({"phase": "AUTHN", "priority": 2000})));
     snapshot.sidecars = Err("not allowed: you cannot list sidecars".to_owned());
     let report = Report::new(BEFORE, &snapshot);
     golden("check_pre.txt", &anstream::adapter::strip_str(&report.text()).to_string());
@@ -312,6 +319,39 @@ fn every_check_is_explained_where_its_hint_points() {
     let text = fs::read_to_string(&path).unwrap_or_default();
     let headings: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     assert_eq!(headings, all().map(|check| check.id).collect(), "{path}");
+}
+
+#[test]
+fn the_pods_of_a_plugin_are_those_that_it_selects() {
+    for (spec, expected, reason) in [
+        (json!({}), "", "everything"),
+        (json!({"selector": {"matchLabels": {"app": "shop"}}}), "app=shop", "a WasmPlugin"),
+        (json!({"workloadSelector": {"labels": {"app": "shop"}}}), "app=shop", "an EnvoyFilter"),
+        (
+            json!({"targetRefs": [{"kind": "Gateway", "name": "a"}, {"kind": "Gateway", "name": "b"}]}),
+            "gateway.networking.k8s.io/gateway-name in (a,b)",
+            "waypoints",
+        ),
+    ] {
+        assert_eq!(selector(&json!({"spec": spec})), expected, "{reason}");
+    }
+}
+
+#[test]
+fn an_envoy_filter_that_brings_the_filter_is_checked_as_a_plugin_is() {
+    let mut snapshot = healthy();
+    let release = snapshot.release.clone();
+    let set = vec!["filter.image.registry=r.example,filter.delivery=envoyfilter".to_owned()];
+    let sources = Sources { set, ..Sources::default() };
+    let rendered = render(&Chart::embedded().unwrap(), &sources, &release).unwrap();
+    snapshot.objects = rendered.into_iter().map(|object| object.value).collect();
+    assert_eq!(snapshot.plugins().map(|plugin| plugin["kind"].clone()).collect::<Vec<_>>(), ["EnvoyFilter"]);
+    assert_eq!(broken(&snapshot).0, BTreeSet::new());
+    push(&mut snapshot.plugins_there, plugin("other", "shop", json!({"url": "oci://r.example/otelmesh/filter:1"})));
+    let mut sidecar = plugin("default", "shop", json!({"egress": [{"hosts": ["./*"]}]}));
+    sidecar["kind"] = "Sidecar".into();
+    push(&mut snapshot.sidecars, sidecar);
+    assert_eq!(broken(&snapshot).0, BTreeSet::from(["plugin-clash", "sidecar-egress"]));
 }
 
 #[test]

@@ -7,6 +7,10 @@ use crate::cluster::Id;
 
 pub(super) fn providers(snapshot: &Snapshot) -> Findings {
     let telemetries = snapshot.telemetries.as_ref().map_err(Clone::clone)?;
+    // Whoever stays on Envoy's own tracer wants it on.
+    if snapshot.plugins().next().is_none() {
+        return Ok(vec![]);
+    }
     let mut findings: Vec<Finding> =
         telemetries.iter().filter(|t| !snapshot.is_own(t) && concerns(snapshot, t)).filter_map(turns_on).collect();
     // A Telemetry of ours turns off what the mesh's configuration turns on.

@@ -27,13 +27,16 @@ pub(super) fn sidecars(snapshot: &Snapshot) -> Findings {
     Ok(findings)
 }
 
-/// The hosts of the clusters that Istio's objects export to, `outbound|4318||NAME.NAMESPACE.svc.DOMAIN`.
+/// The hosts of the clusters that Istio's objects export to, `outbound|4318||NAME.NAMESPACE.svc.DOMAIN`; in an EnvoyFilter
+/// they stand within a text.
 fn collectors(objects: &[Value]) -> BTreeSet<String> {
     fn find(value: &Value, found: &mut BTreeSet<String>) {
         match value {
             Value::String(text) => {
-                let host = text.strip_prefix("outbound|").and_then(|rest| rest.rsplit('|').next());
-                found.extend(host.map(str::to_owned));
+                for cluster in text.split("outbound|").skip(1) {
+                    let end = cluster.find(['"', ' ', ',']).unwrap_or(cluster.len());
+                    found.extend(cluster[..end].rsplit('|').next().map(str::to_owned));
+                }
             }
             Value::Array(items) => items.iter().for_each(|item| find(item, found)),
             Value::Object(map) => map.values().for_each(|value| find(value, found)),
@@ -73,6 +76,16 @@ fn shows(pattern: &str, own: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_collector_is_found_in_a_plugin_and_within_the_text_of_an_envoy_filter() {
+        let host = "otel-collector.otelmesh.svc.cluster.local";
+        let plain = serde_json::json!({"cluster": format!("outbound|4318||{host}")});
+        let within = serde_json::json!({"value": plain.to_string()});
+        for object in [plain, within] {
+            assert_eq!(collectors(&[object]), BTreeSet::from([host.to_owned()]));
+        }
+    }
 
     #[test]
     fn an_entry_shows_a_host_by_namespace_and_name() {

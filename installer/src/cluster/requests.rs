@@ -1,6 +1,6 @@
 //! Single requests for objects of any kind.
 //!
-//! Every write is a server-side apply, a creation or a deletion; strict field validation is always on, so that a
+//! Every write is an apply, a creation, a replacement, a patch or a deletion; strict field validation is always on, so that a
 //! misspelt field is refused instead of dropped.
 
 use http::Request;
@@ -111,6 +111,18 @@ impl Cluster {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let body = serde_json::to_vec(object).unwrap_or_default();
         let request = request::Request::new(kind.path(&id.namespace)).replace(&id.name, &params, body);
+        self.send(&id.to_string(), request).await
+    }
+
+    /// Changes some fields of an object, as another manager than the one that applies it.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn merge(&self, object: &Value, patch: &Value, manager: &str) -> Result<Value, ClusterError> {
+        let kind = self.kind_of(object).await?;
+        let id = Id::of(object);
+        let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        let request = request::Request::new(kind.path(&id.namespace)).patch(&id.name, &params, &Patch::Merge(patch));
         self.send(&id.to_string(), request).await
     }
 

@@ -48,15 +48,12 @@ pub enum Runs {
 pub(super) async fn look(cluster: &Cluster, snapshot: &Snapshot, max: usize) -> Result<Vec<Proxy>, ClusterError> {
     let kind = cluster.kind_of(&serde_json::json!({"apiVersion": "v1", "kind": "Pod"})).await?;
     let mut proxies = Vec::new();
-    for plugin in
-        snapshot.objects.iter().filter(|o| o["spec"]["pluginConfig"].is_object() || o["spec"]["wasm"].is_object())
-    {
+    for plugin in snapshot.plugins() {
         let namespace = plugin["metadata"]["namespace"].as_str().unwrap_or_default();
         let name = plugin["metadata"]["name"].as_str().unwrap_or_default();
         let scope = if namespace == snapshot.root_namespace { "" } else { namespace };
-        let labels = plugin["spec"]["selector"]["matchLabels"].as_object();
-        let labels = labels.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
-        let pods = cluster.list(&kind, scope, &labels.collect::<Vec<_>>().join(",")).await?;
+        let labels = selector(plugin);
+        let pods = cluster.list(&kind, scope, &labels).await?;
         for pod in pods.iter().filter(|pod| has_proxy(pod)).take(max) {
             let (namespace, pod) = (text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"]));
             let said =
@@ -65,6 +62,19 @@ pub(super) async fn look(cluster: &Cluster, snapshot: &Snapshot, max: usize) -> 
         }
     }
     Ok(proxies)
+}
+
+/// Which pods a plugin is for, as a label selector.
+pub(crate) fn selector(plugin: &Value) -> String {
+    let spec = &plugin["spec"];
+    // Gateways and waypoints that Istio made for a Gateway carry its name.
+    let names: Vec<&str> = spec["targetRefs"].as_array().into_iter().flatten().map(|r| text(&r["name"])).collect();
+    if !names.is_empty() {
+        return format!("gateway.networking.k8s.io/gateway-name in ({})", names.join(","));
+    }
+    let labels = [&spec["selector"]["matchLabels"], &spec["workloadSelector"]["labels"]];
+    let labels = labels.into_iter().filter_map(Value::as_object).flatten();
+    labels.map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join(",")
 }
 
 fn has_proxy(pod: &Value) -> bool {
