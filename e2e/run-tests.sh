@@ -69,6 +69,7 @@ for group in "$@"; do
       run 'chart against schemas, istioctl' cargo test -p otelmesh-e2e --test schemas --test istioctl
       run 'chart against the collector' cargo test -p otelmesh-e2e --test collector --test dashboards --test load --test topology
       run 'chart against promtool' cargo test -p otelmesh-e2e --test rules
+      run 'commands against an API server' cargo test -p otelmesh-e2e --test api
       ;;
     *)
       echo "run-tests: no group $group" >&2
