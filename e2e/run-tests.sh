@@ -33,7 +33,7 @@ run() {
     failed=1
   fi
   rm -f "$log.failed"
-  printf '%-34s %4d passed %3d failed %3d ignored %5ss  %s\n' "$name" "$1" "$2" "$3" "$took" "$verdict" >>"$summary"
+  printf '%-38s %4d passed %3d failed %3d ignored %5ss  %s\n' "$name" "$1" "$2" "$3" "$took" "$verdict" >>"$summary"
 }
 
 build_command() {
@@ -69,7 +69,7 @@ for group in "$@"; do
       run 'chart against schemas, istioctl' cargo test -p otelmesh-e2e --test schemas --test istioctl
       run 'chart against the collector' cargo test -p otelmesh-e2e --test collector --test dashboards --test load --test topology
       run 'chart against promtool' cargo test -p otelmesh-e2e --test rules
-      run 'command against an API server' cargo test -p otelmesh-e2e --test api
+      run 'commands against an API server' cargo test -p otelmesh-e2e --test api
       ;;
     *)
       echo "run-tests: no group $group" >&2
