@@ -1,0 +1,79 @@
+//! Where records go, and the bounds on the way.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Millis;
+use crate::limits::*;
+
+/// An OTLP/HTTP protobuf receiver that Envoy knows as a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Exporter {
+    /// Envoy's name of the collector's cluster, in Istio `outbound|4318||SERVICE.NAMESPACE.svc.CLUSTER-DOMAIN`.
+    pub cluster: String,
+    /// The `:authority` of export requests; empty means the host part of `cluster`.
+    pub authority: String,
+    /// Path of trace exports.
+    pub traces_path: String,
+    /// Path of log exports.
+    pub logs_path: String,
+    /// How long one export may take, 100ms to 60s.
+    pub timeout: Millis,
+}
+
+/// Bounds of what waits in memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Batch {
+    /// How long a record waits at most before its batch leaves, 100ms to 60s.
+    pub schedule_delay: Millis,
+    /// Records in one export, 1 to 8192.
+    pub max_export_batch_size: u32,
+    /// Bytes in one export, 4096 to 4194304.
+    pub max_export_batch_bytes: u32,
+    /// Bytes that may wait or be under way, all signals together, up to 67108864; records beyond it are dropped and counted.
+    pub max_queue_bytes: u32,
+    /// Export calls under way at once, 1 to 16.
+    pub max_in_flight: u32,
+}
+
+// === impl Exporter ===
+
+impl Default for Exporter {
+    fn default() -> Self {
+        Self {
+            cluster: DEFAULT_CLUSTER.to_owned(),
+            authority: String::new(),
+            traces_path: DEFAULT_TRACES_PATH.to_owned(),
+            logs_path: DEFAULT_LOGS_PATH.to_owned(),
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+}
+
+impl Exporter {
+    /// The `:authority` to send: as set, or the host in an Istio cluster name, or the cluster's name.
+    pub fn host(&self) -> &str {
+        if self.authority.is_empty() {
+            self.cluster.rsplit('|').next().unwrap_or(&self.cluster)
+        } else {
+            &self.authority
+        }
+    }
+}
+
+// === impl Batch ===
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            schedule_delay: DEFAULT_SCHEDULE_DELAY,
+            max_export_batch_size: DEFAULT_MAX_EXPORT_BATCH_SIZE,
+            max_export_batch_bytes: DEFAULT_MAX_EXPORT_BATCH_BYTES,
+            max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+        }
+    }
+}

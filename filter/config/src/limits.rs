@@ -1,0 +1,50 @@
+//! Every limit and default of the configuration, with its reason.
+
+use crate::Millis;
+
+/// Where a collector stands that the chart installs with its defaults.
+pub const DEFAULT_CLUSTER: &str = "outbound|4318||otel-collector.otelmesh.svc.cluster.local";
+/// OTLP/HTTP default paths (OTLP specification, "OTLP/HTTP Request").
+pub const DEFAULT_TRACES_PATH: &str = "/v1/traces";
+/// See [`DEFAULT_TRACES_PATH`].
+pub const DEFAULT_LOGS_PATH: &str = "/v1/logs";
+/// `OTEL_EXPORTER_OTLP_TIMEOUT` of the OpenTelemetry specification.
+pub const DEFAULT_TIMEOUT: Millis = Millis(10_000);
+/// Shorter than Istio's five seconds of drain, so that a stopping proxy still sends what it holds.
+pub const DEFAULT_SCHEDULE_DELAY: Millis = Millis(1_000);
+/// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` of the OpenTelemetry specification.
+pub const DEFAULT_MAX_EXPORT_BATCH_SIZE: u32 = 512;
+/// About 512 spans of the usual size; far below the 64 MiB that an OTLP receiver must take.
+pub const DEFAULT_MAX_EXPORT_BATCH_BYTES: u32 = 256 * 1024;
+/// Some seconds of a busy worker's telemetry, small next to a sidecar's 50 MiB.
+pub const DEFAULT_MAX_QUEUE_BYTES: u32 = 2 * 1024 * 1024;
+/// One call that waits must not stop the other signal; more would only pile up on a slow collector.
+pub const DEFAULT_MAX_IN_FLIGHT: u32 = 2;
+/// `parentbased_always_on`, the sampler that OpenTelemetry SDKs start with.
+pub const DEFAULT_RATIO: f64 = 1.0;
+/// Where Kubernetes applications answer probes and scrapes by convention.
+pub const DEFAULT_EXCLUDED_PATHS: [&str; 6] =
+    ["/healthz", "/livez", "/readyz", "/health", "/metrics", "/stats/prometheus"];
+/// Who sends probes and scrapes.
+pub const DEFAULT_EXCLUDED_USER_AGENTS: [&str; 3] = ["kube-probe/", "Prometheus/", "GoogleHC/"];
+/// Headers that carry credentials, which no attribute may show.
+pub(crate) const SECRET_HEADERS: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-forwarded-client-cert"];
+/// Most folded routes a worker remembers; as many names as a trace backend still lists.
+pub const MAX_FOLDED_ROUTES: usize = 200;
+/// Most route templates.
+pub const MAX_TEMPLATES: usize = 256;
+/// Most sampling rules, and most entries of a list within one.
+pub const MAX_RULES: usize = 64;
+/// Longest accepted name, path or attribute value in the configuration, in bytes.
+pub const MAX_TEXT: usize = 1024;
+/// Most resource attributes that may be set by hand.
+pub const MAX_RESOURCE_ATTRIBUTES: usize = 64;
+/// Longest captured header value or attribute, in bytes; the rest is cut at a character boundary.
+pub const MAX_VALUE_BYTES: usize = 2048;
+/// Most exchanges a worker remembers at once; those beyond it pass untouched and are counted.
+pub const MAX_LIVE_EXCHANGES: usize = 65_536;
+/// Longest wait between two export attempts.
+pub const MAX_BACKOFF: Millis = Millis(30_000);
+/// First wait after a failed export; doubles up to [`MAX_BACKOFF`].
+pub const MIN_BACKOFF: Millis = Millis(1_000);
