@@ -20,6 +20,7 @@ pub mod images;
 pub mod install;
 pub mod inventory;
 pub mod plan;
+pub mod plugin_config;
 pub mod receiver;
 pub mod release;
 pub mod render;

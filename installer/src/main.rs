@@ -14,6 +14,7 @@ use otelmesh::history::{HistoryArgs, RollbackArgs};
 use otelmesh::image::ImageArgs;
 use otelmesh::images::ImagesArgs;
 use otelmesh::install::{InstallArgs, UpgradeArgs};
+use otelmesh::plugin_config::ConfigArgs;
 use otelmesh::render::RenderArgs;
 use otelmesh::show_values::ValuesArgs;
 use otelmesh::status::StatusArgs;
@@ -37,6 +38,8 @@ enum Command {
     Render(RenderArgs),
     /// Print everything that can be set, with comments
     Values(ValuesArgs),
+    /// Check, or explain, the filter's own configuration
+    Config(ConfigArgs),
     /// List the images that the cluster will pull
     Images(ImagesArgs),
     /// Tell whether an installation can go well, and whether it did
@@ -81,6 +84,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Image(args) => args.run(),
         Command::Render(args) => args.run(),
         Command::Values(args) => args.run(),
+        Command::Config(args) => args.run(),
         Command::Images(args) => args.run(),
         Command::Check(args) => args.run(),
         Command::Install(args) => args.run(),
