@@ -16,7 +16,6 @@ use crate::attributes::Kind;
 pub use crate::config::Format;
 use crate::config::pattern::HostPattern;
 use crate::config::{BoundaryPolicy, Propagation, Side, Trust};
-use crate::sampling::Verdict;
 pub use carrier::{Carrier, Name, Names};
 use id::Generator;
 pub use id::{Flags, SpanId, TraceId};
@@ -30,6 +29,15 @@ pub enum Decision {
     Drop,
     /// B3's debug: record, and make sure that nobody down the line drops it.
     Debug,
+}
+
+/// What a sampler decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether to record.
+    pub decision: Decision,
+    /// The tracestate to go on with, where it is not the one that came.
+    pub tracestate: Option<String>,
 }
 
 /// The caller's span.

@@ -8,7 +8,7 @@ pub mod probability;
 pub mod rules;
 
 use crate::propagation::tracestate;
-use crate::propagation::{Decision, TraceId};
+use crate::propagation::{Decision, TraceId, Verdict};
 use probability::{OtelState, Threshold};
 
 /// The key of OpenTelemetry's own tracestate member.
@@ -20,15 +20,6 @@ pub struct Sampler {
     threshold: Threshold,
     /// At a ratio of 1 nothing is sampled away, so there is nothing to tell a backend.
     tells: bool,
-}
-
-/// What was decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether to record.
-    pub decision: Decision,
-    /// The tracestate to go on with, where it is not the one that came.
-    pub tracestate: Option<String>,
 }
 
 // === impl Sampler ===
