@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts what the tests need from the Go world into target/tools: the real helm, kube-apiserver, kubectl, etcd, promtool,
-# k6, istioctl and an OpenTelemetry Collector, each built from a module under e2e/tools, and the schemas of Istio,
-# Kubernetes and Prometheus' operator, taken out of their own modules. What was built once is kept under the user's
+# k6, istioctl, an OpenTelemetry Collector and its sampling arithmetic, each built from a module under e2e/tools, and the
+# schemas of Istio, Kubernetes and Prometheus' operator, taken out of their own modules. What was built once is kept under the user's
 # cache, by the content of what it was built from, so that a clean checkout does not build again; the first time takes
 # about half an hour on two cores. Names as further arguments build those only. Refuses nothing but a missing Go and a
 # failed download.
@@ -73,6 +73,7 @@ fetch k6 "$(sources k6)" build k6 go.k6.io/k6 ""
 ldflags="-X istio.io/istio/pkg/version.buildVersion=1.31-dev" \
   fetch istioctl "$(sources istio)" build istio istio.io/istio/istioctl/cmd/istioctl ""
 fetch otelcol "$( (sources otelcol && cat "$root"/e2e/tools/otelcol/*.go) | key)" build otelcol . ""
+fetch sampling-oracle "$( (sources sampling && cat "$root"/e2e/tools/sampling/*.go) | key)" build sampling . ""
 fetch etcd "$(sources etcd)" build etcd go.etcd.io/etcd/server/v3 ""
 # Without a version, clients refuse to compare theirs with the server's.
 version=k8s.io/component-base/version

@@ -65,6 +65,7 @@ for group in "$@"; do
       ;;
     api)
       build_command
+      run 'sampling against the collector' cargo test -p otelmesh-e2e --test sampling
       run 'chart against Helm' cargo test -p otelmesh-e2e --test helm
       run 'chart against schemas, istioctl' cargo test -p otelmesh-e2e --test schemas --test istioctl
       run 'chart against the collector' cargo test -p otelmesh-e2e --test collector --test dashboards --test load --test topology
