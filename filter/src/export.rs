@@ -212,7 +212,7 @@ impl Exporter {
                     Status::INTERNAL_FAILURE => "the cluster has no healthy host; is the collector running?",
                     _ => "Envoy refused the call",
                 };
-                self.postpone(means, signal, payload, effort);
+                self.postpone(means, signal, payload, 0, effort);
                 self.turn(means.host, Health::Down, cause);
                 false
             }
@@ -231,7 +231,7 @@ impl Exporter {
         let at = self.in_flight.iter().position(|call| call.token == token)?;
         let InFlight { root, signal, payload, .. } = self.in_flight.swap_remove(at);
         let ledger = signal.ledger();
-        match reply.verdict() {
+        match reply.verdict(means.now) {
             Verdict::Taken { rejected, message } => {
                 let rejected = rejected.min(payload.items);
                 means.stats.count(Counter::ExportsSucceeded);
@@ -243,8 +243,8 @@ impl Exporter {
                     _ => self.turn(means.host, Health::Partial, &message),
                 }
             }
-            Verdict::Retry(cause) => {
-                self.postpone(means, signal, payload, effort);
+            Verdict::Retry { cause, wait } => {
+                self.postpone(means, signal, payload, wait, effort);
                 self.turn(means.host, Health::Down, &cause);
             }
             Verdict::Refused(cause) => {
@@ -256,15 +256,23 @@ impl Exporter {
         Some(root)
     }
 
-    /// Puts a payload back to where it came from, to be sent again later; where there is no later, it is lost.
-    fn postpone<H: Host>(&mut self, means: &mut Means<'_, H>, signal: Signal, payload: Payload, effort: Effort) {
+    /// Puts a payload back to where it came from, to be sent again after `wait` nanoseconds or more; where there is no
+    /// later, it is lost.
+    fn postpone<H: Host>(
+        &mut self,
+        means: &mut Means<'_, H>,
+        signal: Signal,
+        payload: Payload,
+        wait: u64,
+        effort: Effort,
+    ) {
         if effort == Effort::Drain {
             means.stats.count(Counter::ExportsFailed);
             means.stats.add(signal.ledger().export_failed, u64::from(payload.items));
             return;
         }
         means.stats.count(Counter::ExportsRetried);
-        self.backoff.fail(means.now, means.ids.number());
+        self.backoff.fail(means.now, wait, means.ids.number());
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) {
             lane.sealed.push_front(payload);
         }

@@ -162,8 +162,7 @@ impl<H: Host> Plugin<H> {
     pub fn on_call_response(&mut self, token: u32, headers: u32, body: u32) {
         let mut reply = Reply::default();
         if headers > 0 {
-            let map = self.host.headers(MapKind::CallResponseHeaders).unwrap_or_default();
-            reply.status = map.get(b":status").and_then(|s| std::str::from_utf8(s).ok()).and_then(|s| s.parse().ok());
+            reply = Reply::of(&self.host.headers(MapKind::CallResponseHeaders).unwrap_or_default());
             if body > 0 {
                 reply.body = self.host.call_response_body(Reply::BODY_LIMIT).unwrap_or_default();
             }

@@ -46,5 +46,7 @@ pub const MAX_VALUE_BYTES: usize = 2048;
 pub const MAX_LIVE_EXCHANGES: usize = 65_536;
 /// Longest wait between two export attempts.
 pub const MAX_BACKOFF: Millis = Millis(30_000);
+/// Longest wait that a receiver may ask for (`Retry-After`); one that asks for more is asked sooner.
+pub const MAX_RETRY_AFTER: Millis = Millis(300_000);
 /// First wait after a failed export; doubles up to [`MAX_BACKOFF`].
 pub const MIN_BACKOFF: Millis = Millis(1_000);

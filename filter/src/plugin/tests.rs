@@ -99,11 +99,16 @@ impl World {
 
     /// Answers the oldest call that has not been answered.
     fn reply(&mut self, status: Option<u16>, body: &[u8]) -> Made {
-        let call = self.host().calls.remove(0);
         let headers = status.map(|s| (":status".to_owned(), s.to_string().into_bytes()));
-        self.host().reply_headers = headers.into_iter().collect();
+        self.reply_with(headers.into_iter().collect(), body)
+    }
+
+    fn reply_with(&mut self, headers: Vec<(String, Vec<u8>)>, body: &[u8]) -> Made {
+        let call = self.host().calls.remove(0);
+        let status = headers.first();
         self.host().reply_body = body.to_vec();
         let (token, count, len) = (call.token, u32::from(status.is_some()), body.len() as u32);
+        self.host().reply_headers = headers;
         self.during(Phase::CallResponse, |plugin| plugin.on_call_response(token, count, len));
         call
     }

@@ -155,3 +155,17 @@ fn a_missing_cluster_is_named_in_the_log() {
     world.balance();
     assert_eq!(world.stat("spans_waiting"), 1);
 }
+
+#[test]
+fn a_receiver_that_asks_for_time_gets_it() {
+    let mut world = World::new(LOGS_OFF);
+    world.exchange(&[], 200);
+    world.tick();
+    let busy = [(":status", "429"), ("retry-after", "120")].map(|(n, v)| (n.to_owned(), v.as_bytes().to_vec()));
+    world.reply_with(busy.to_vec(), b"");
+    wait(&mut world, 95);
+    assert!(world.host().calls.is_empty(), "114 seconds have passed, each tick being 600 ms");
+    wait(&mut world, 10);
+    assert_eq!(spans(&world.reply(Some(200), b"")).len(), 1);
+    world.balance();
+}
