@@ -10,7 +10,7 @@ async fn rules_limits_and_exclusions_hold_in_envoy() {
     let upstream = Upstream::start().await;
     let config = json!({"sampling": {"ratio": 0, "rules": [
         {"paths": ["/orders/{id}"], "hosts": ["*.example"], "direction": "inbound", "action": "keep"},
-        {"paths": ["/limited"], "action": "keep", "maxPerSecond": 1},
+        {"paths": ["/limited"], "action": "keep", "maxPerSecond": 0.01},
     ]}});
     let proxy = Setup { config, ..Setup::new(upstream.address()) }.start().await;
     let get = async |to, path: &str, headers: &[(&str, &[u8])]| {
