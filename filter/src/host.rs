@@ -12,6 +12,8 @@ mod envoy;
 #[cfg(test)]
 pub(crate) mod fake;
 
+use crate::otlp;
+
 /// What a hostcall answered, `proxy_status_t`; a number, since hosts may know more of them than this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status(pub u32);
@@ -88,6 +90,14 @@ pub trait Host {
     fn remove_request_header(&mut self, name: &str) -> Result<(), Status>;
     /// An Envoy attribute in its wire form.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
+    /// An integer, timestamp or duration attribute: eight bytes, little-endian.
+    fn integer(&self, path: &[&str]) -> Option<u64> {
+        Some(u64::from_le_bytes(self.property(path)?.try_into().ok()?))
+    }
+    /// A text attribute, bounded and valid; `None` where it is empty.
+    fn text(&self, path: &[&str]) -> Option<String> {
+        Some(otlp::text(&self.property(path)?).into_owned()).filter(|text| !text.is_empty())
+    }
     /// The value that this process shares under `key` between its workers.
     fn shared(&self, key: &str) -> Option<Vec<u8>>;
     /// Sets a shared value.

@@ -18,6 +18,7 @@ pub use otelmesh_config as config;
 
 pub mod host;
 pub mod plugin;
+pub mod settings;
 pub mod exchange;
 pub mod propagation;
 pub mod sampling;

@@ -7,11 +7,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use crate::config::{Config, MAX_LIVE_EXCHANGES};
-use crate::exchange::{Exchange, Scene, Settings};
+use crate::exchange::{Exchange, Scene};
 use crate::export::{Effort, Exporter, Means, Reply, Target};
 use crate::host::{Host, LogLevel, MapKind};
 use crate::propagation::id::Generator;
 use crate::resource;
+use crate::settings::Settings;
 use crate::stats::{Counter, Signal, Stats};
 
 /// Everything that a worker remembers. Batches live here, not in a root context, so that inbound and outbound share

@@ -20,8 +20,8 @@ pub fn encode(settings: &Resource, host: &impl Host) -> Vec<u8> {
 
 /// All attributes, each once.
 pub fn detect(settings: &Resource, host: &impl Host) -> BTreeMap<String, String> {
-    let node = |key: &str| text(host, &["xds", "node", "metadata", key]);
-    let label = |key: &str| text(host, &["xds", "node", "metadata", "LABELS", key]);
+    let node = |key: &str| host.text(&["xds", "node", "metadata", key]);
+    let label = |key: &str| host.text(&["xds", "node", "metadata", "LABELS", key]);
     let env = |key: &str| host.env(key).filter(|v| !v.is_empty());
     let mut found = Attributes(BTreeMap::new());
 
@@ -37,7 +37,7 @@ pub fn detect(settings: &Resource, host: &impl Host) -> BTreeMap<String, String>
         .or_else(|| workload.clone())
         .or_else(|| label("service.istio.io/canonical-name"))
         .or_else(|| label("app"))
-        .or_else(|| text(host, &["xds", "node", "cluster"]))
+        .or_else(|| host.text(&["xds", "node", "cluster"]))
         .or_else(|| pod.clone());
     found.add("service.name", service.or_else(|| Some("unknown_service:envoy".to_owned())));
     found.add("service.namespace", namespace.clone());
@@ -68,11 +68,6 @@ impl Attributes {
             self.0.insert(key.to_owned(), otlp::text(value.as_bytes()).into_owned());
         }
     }
-}
-
-fn text(host: &impl Host, path: &[&str]) -> Option<String> {
-    let value = host.property(path)?;
-    Some(otlp::text(&value).into_owned()).filter(|v| !v.is_empty())
 }
 
 /// `OTEL_RESOURCE_ATTRIBUTES`: `key=value` pairs with commas between them and `%XX` in the values (OpenTelemetry,

@@ -1,0 +1,128 @@
+//! A pluginConfig, ready for use. In: the configuration. Out: everything compiled from it that exchanges share, and the
+//! questions that they ask of it: which direction, which formats, whether to look away, and what to record.
+
+use crate::attributes::custom::Custom;
+use crate::attributes::{Kind, Request};
+use crate::config::pattern::PathTemplate;
+use crate::config::{Config, Direction, Exporter, LogPolicy, Propagation};
+use crate::export::USER_AGENT;
+use crate::host::{Headers, Host};
+use crate::propagation::{Propagators, SpanContext};
+use crate::route::Routes;
+use crate::sampling::Sampler;
+use crate::sampling::keep::Keep;
+use crate::sampling::rules::Rule;
+
+/// What all exchanges under one pluginConfig share.
+#[derive(Debug)]
+pub struct Settings {
+    /// The exporter, by its number among the worker's.
+    pub exporter: u32,
+    pub(crate) config: Config,
+    /// Inbound and outbound.
+    pub(crate) propagators: [Propagators; 2],
+    pub(crate) sampler: Sampler,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) log_sampler: Sampler,
+    pub(crate) keep: Keep,
+    pub(crate) excluded_paths: Vec<PathTemplate>,
+    pub(crate) routes: Routes,
+    pub(crate) custom: Vec<Custom>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Settings of a pluginConfig, for an exporter that is there already.
+    pub fn new(config: Config, exporter: u32, host: &impl Host) -> Self {
+        let Propagation { inbound, outbound, .. } = &config.propagation;
+        let of = |side, kind| Propagators::of(&config.propagation, side, kind);
+        Self {
+            exporter,
+            propagators: [of(inbound, Kind::Server), of(outbound, Kind::Client)],
+            sampler: Sampler::new(config.sampling.ratio),
+            rules: config.sampling.rules.iter().filter_map(Rule::new).collect(),
+            log_sampler: Sampler::new(config.logs.ratio),
+            keep: Keep::new(&config.sampling.keep),
+            routes: Routes::new(&config.routes),
+            custom: config.attributes.iter().filter_map(|a| Custom::new(a, |name| host.env(name))).collect(),
+            excluded_paths: config.exclude.paths.iter().filter_map(|p| PathTemplate::parse(p)).collect(),
+            config,
+        }
+    }
+
+    /// Which side of the call the proxy stands on. Envoy's `xds.listener_direction` is `TrafficDirection` of its API: 1 is
+    /// inbound, 2 is outbound.
+    pub(crate) fn kind(&self, host: &impl Host) -> Kind {
+        match self.config.direction {
+            Direction::Inbound => Kind::Server,
+            Direction::Outbound => Kind::Client,
+            // Read for each exchange: Envoy may share one root context between listeners of both directions.
+            Direction::Auto => match host.integer(&["xds", "listener_direction"]) {
+                Some(2) => Kind::Client,
+                _ => Kind::Server,
+            },
+        }
+    }
+
+    /// The direction of the exchange at hand, asked for only where it makes a difference already.
+    pub(crate) fn early_kind(&self, host: &impl Host) -> Kind {
+        let [inbound, outbound] = &self.propagators;
+        let matters = inbound != outbound || !self.rules.is_empty();
+        if matters { self.kind(host) } else { Kind::Server }
+    }
+
+    pub(crate) fn propagators(&self, kind: Kind) -> &Propagators {
+        let [inbound, outbound] = &self.propagators;
+        if kind == Kind::Client { outbound } else { inbound }
+    }
+
+    pub(crate) fn excludes(&self, headers: &Headers) -> bool {
+        let agent = headers.get(b"user-agent").unwrap_or_default();
+        let path = headers.get(b":path").unwrap_or_default();
+        let path = path.split(|b| *b == b'?').next().unwrap_or_default();
+        let path = std::str::from_utf8(path).unwrap_or_default();
+        self.excluded_paths.iter().any(|template| template.matches(path))
+            || self.config.exclude.user_agents.iter().any(|prefix| agent.starts_with(prefix.as_bytes()))
+    }
+
+    /// Everything of a request that its records will need.
+    pub(crate) fn capture(&self, headers: &Headers, request: Option<Request>) -> Request {
+        let mut request = request.unwrap_or_else(|| Request::of(headers));
+        request.route = self.routes.of(request.url_path());
+        request.custom = self.custom.iter().filter_map(|custom| custom.fill(headers, false)).collect();
+        request
+    }
+
+    /// A collector with a sidecar must not be asked to record that it was sent records.
+    pub(crate) fn is_own_export(&self, headers: &Headers) -> bool {
+        let Exporter { traces_path, logs_path, .. } = &self.config.exporter;
+        headers.get(b"user-agent").is_some_and(|agent| agent == USER_AGENT.as_bytes())
+            && headers
+                .get(b":path")
+                .is_some_and(|path| [traces_path, logs_path].iter().any(|own| own.as_bytes() == path))
+    }
+
+    pub(crate) fn records_spans(&self, context: &SpanContext) -> bool {
+        self.config.traces.enabled && context.flags.sampled()
+    }
+
+    /// Whether an exchange may leave a record, as far as that is known at its beginning.
+    pub(crate) fn may_record(&self, context: &SpanContext) -> bool {
+        self.config.logs.enabled || self.records_spans(context) || (self.config.traces.enabled && self.keep.is_on())
+    }
+
+    /// Whether a finished exchange has an access log.
+    pub(crate) fn records_log(&self, context: &SpanContext, failed: bool, has_span: bool) -> bool {
+        let logs = &self.config.logs;
+        let is_due = match logs.policy {
+            LogPolicy::All => true,
+            LogPolicy::Sampled => context.flags.sampled(),
+            LogPolicy::Errors => failed,
+        };
+        logs.enabled
+            && is_due
+            && !(logs.skip_with_span && has_span)
+            && (failed || self.log_sampler.keeps(context.trace_id))
+    }
+}
