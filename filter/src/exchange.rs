@@ -34,6 +34,8 @@ enum State {
 #[derive(Debug)]
 struct Open {
     context: SpanContext,
+    /// Which side we stand on, where that had to be known already.
+    kind: Option<Kind>,
     parent: Option<Parent>,
     link: Option<Parent>,
     tracestate: String,
@@ -103,8 +105,8 @@ impl Exchange {
         if !settings.may_record(&open.context) {
             return false;
         }
-        let kind = settings.kind(scene.host);
-        let response = response(scene.host, kind, open.request.grpc, settings.config.logs.enabled);
+        let kind = open.kind.unwrap_or_else(|| settings.kind(scene.host));
+        let mut response = outcome(scene.host, open.request.grpc);
         let end = scene.host.now().max(open.start);
         let failed = response.failure(kind).is_some();
         let mut has_span = settings.records_spans(&open.context);
@@ -119,7 +121,11 @@ impl Exchange {
             }
         }
         let has_log = settings.records_log(&open.context, failed, has_span);
-        if (has_span || has_log) && settings.custom.iter().any(Custom::is_of_response) {
+        if !has_span && !has_log {
+            return false;
+        }
+        complete(&mut response, scene.host, kind, has_log);
+        if settings.custom.iter().any(Custom::is_of_response) {
             let headers = scene.host.headers(MapKind::ResponseHeaders).unwrap_or_default();
             open.request.custom.extend(settings.custom.iter().filter_map(|custom| custom.fill(&headers, true)));
         }
@@ -148,15 +154,12 @@ impl Exchange {
 
 /// Reads the context, begins our span, and says what to change in the headers.
 fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Headers, start: u64) -> (State, Vec<Change>) {
-    if settings.is_own_export(headers) {
-        scene.stats.count(Counter::ExchangesOwnExport);
+    if let Some(counter) = settings.ignores(headers) {
+        scene.stats.count(counter);
         return (State::Ignored, Vec::new());
     }
-    if settings.excludes(headers) {
-        scene.stats.count(Counter::ExchangesExcluded);
-        return (State::Ignored, Vec::new());
-    }
-    let kind = settings.early_kind(scene.host);
+    let known_kind = settings.early_kind(scene.host);
+    let kind = known_kind.unwrap_or(Kind::Server);
     let propagators = settings.propagators(kind);
     let carrier = Carrier::of(headers);
     let mut found = propagators.extract(&carrier);
@@ -185,6 +188,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
     let recorded = settings.may_record(&context);
     let open = Open {
         context,
+        kind: known_kind,
         parent: found.parent,
         link: found.link,
         tracestate: if recorded { found.tracestate } else { String::new() },
@@ -219,25 +223,32 @@ fn count(found: &Found, stats: &mut Stats) {
     }
 }
 
-/// Reads the outcome; each property costs a crossing, so only what the records need.
-fn response(host: &impl Host, kind: Kind, grpc: bool, sizes: bool) -> Response {
-    let code = host.integer(&["response", "code"]).and_then(|code| u16::try_from(code).ok()).unwrap_or(0);
-    let flags = host.integer(&["response", "flags"]).unwrap_or(0);
-    let went_wrong = code == 0 || code >= 400 || flags != 0;
-    let peer: &[&str] = match kind {
-        Kind::Server => &["source", "address"],
-        Kind::Client => &["upstream", "address"],
-    };
-    let size = |path: &[&str]| sizes.then(|| host.integer(path)).flatten();
+/// How the exchange went, which decides what is recorded of it. Each property costs a crossing.
+fn outcome(host: &impl Host, grpc: bool) -> Response {
     Response {
-        code,
-        flags,
-        details: went_wrong.then(|| host.text(&["response", "code_details"])).flatten(),
+        code: host.integer(&["response", "code"]).and_then(|code| u16::try_from(code).ok()).unwrap_or(0),
+        flags: host.integer(&["response", "flags"]).unwrap_or(0),
         grpc_status: grpc.then(|| host.integer(&["response", "grpc_status"])).flatten().and_then(|s| s.try_into().ok()),
-        protocol: host.text(&["request", "protocol"]),
-        attempts: (kind == Kind::Client).then(|| host.integer(&["upstream", "request_attempt_count"])).flatten(),
-        peer: host.text(peer),
-        request_size: size(&["request", "size"]),
-        response_size: size(&["response", "size"]),
+        ..Response::default()
+    }
+}
+
+/// The rest, read only where there is a record to put it into; sizes are for access logs.
+fn complete(response: &mut Response, host: &impl Host, kind: Kind, sizes: bool) {
+    let went_wrong = response.code == 0 || response.code >= 400 || response.flags != 0;
+    if went_wrong {
+        response.details = host.text(&["response", "code_details"]);
+    }
+    response.protocol = host.text(&["request", "protocol"]);
+    match kind {
+        Kind::Server => response.peer = host.text(&["source", "address"]),
+        Kind::Client => {
+            response.peer = host.text(&["upstream", "address"]);
+            response.attempts = host.integer(&["upstream", "request_attempt_count"]);
+        }
+    }
+    if sizes {
+        response.request_size = host.integer(&["request", "size"]);
+        response.response_size = host.integer(&["response", "size"]);
     }
 }

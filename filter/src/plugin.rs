@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::rc::Rc;
 
 use crate::config::{Config, MAX_LIVE_EXCHANGES};
 use crate::exchange::{Exchange, Scene};
@@ -31,7 +30,7 @@ pub struct Plugin<H> {
 #[derive(Default)]
 struct Root {
     /// `None` where the filter is off: not configured, or not well.
-    settings: Option<Rc<Settings>>,
+    settings: Option<Settings>,
     /// Envoy wants to be rid of it, and waits until we are done.
     draining: bool,
 }
@@ -80,7 +79,7 @@ impl<H: Host> Plugin<H> {
                     self.host.log(LogLevel::Info, &line);
                 }
                 self.host.set_tick_period(config.batch.schedule_delay.0 / 2);
-                Some(Rc::new(self.settle(config)))
+                Some(self.settle(config))
             }
             Err(error) => {
                 if self.is_news("rejected", &json) {
@@ -131,9 +130,12 @@ impl<H: Host> Plugin<H> {
 
     /// Time to look whether something has waited for long enough.
     pub fn on_tick(&mut self, id: u32) {
-        let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
-        for exporter in self.exporters.values_mut() {
-            exporter.pump(&mut means, id, Effort::Usual);
+        // A root context on its way out begins no more calls, which would only keep it.
+        if !self.roots.get(&id).is_some_and(|root| root.draining) {
+            let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
+            for exporter in self.exporters.values_mut() {
+                exporter.pump(&mut means, id, Effort::Usual);
+            }
         }
         self.publish();
     }
@@ -169,16 +171,22 @@ impl<H: Host> Plugin<H> {
             }
         }
         let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
-        for (id, exporter) in &mut self.exporters {
+        let answered = self.exporters.iter_mut().find_map(|(id, exporter)| {
             let effort = effort(&self.roots, *id);
-            let Some(root) = exporter.on_reply(&mut means, token, &reply, effort) else { continue };
-            exporter.pump(&mut means, root, effort);
-            let is_done = self.roots.get(&root).is_some_and(|r| r.draining) && !exporter.is_calling(root);
-            self.publish();
-            if is_done {
-                self.host.done(root);
+            let root = exporter.on_reply(&mut means, token, &reply, effort)?;
+            let is_draining = self.roots.get(&root).is_some_and(|root| root.draining);
+            // A root context on its way out is kept no longer than it has to be: another one sends the rest.
+            if !is_draining || effort == Effort::Drain {
+                exporter.pump(&mut means, root, effort);
             }
-            return;
+            Some((root, is_draining))
+        });
+        self.publish();
+        // It may have made calls for other exporters too.
+        if let Some((root, true)) = answered
+            && !self.exporters.values().any(|exporter| exporter.is_calling(root))
+        {
+            self.host.done(root);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::route::Routes;
 use crate::sampling::Sampler;
 use crate::sampling::keep::Keep;
 use crate::sampling::rules::Rule;
+use crate::stats::Counter;
 
 /// What all exchanges under one pluginConfig share.
 #[derive(Debug)]
@@ -66,10 +67,9 @@ impl Settings {
     }
 
     /// The direction of the exchange at hand, asked for only where it makes a difference already.
-    pub(crate) fn early_kind(&self, host: &impl Host) -> Kind {
+    pub(crate) fn early_kind(&self, host: &impl Host) -> Option<Kind> {
         let [inbound, outbound] = &self.propagators;
-        let matters = inbound != outbound || !self.rules.is_empty();
-        if matters { self.kind(host) } else { Kind::Server }
+        (inbound != outbound || !self.rules.is_empty()).then(|| self.kind(host))
     }
 
     pub(crate) fn propagators(&self, kind: Kind) -> &Propagators {
@@ -77,13 +77,20 @@ impl Settings {
         if kind == Kind::Client { outbound } else { inbound }
     }
 
-    pub(crate) fn excludes(&self, headers: &Headers) -> bool {
+    /// Whether to look away from a request, and what that counts as.
+    pub(crate) fn ignores(&self, headers: &Headers) -> Option<Counter> {
         let agent = headers.get(b"user-agent").unwrap_or_default();
         let path = headers.get(b":path").unwrap_or_default();
+        let Exporter { traces_path, logs_path, .. } = &self.config.exporter;
+        // A collector with a sidecar must not be asked to record that it was sent records.
+        if agent == USER_AGENT.as_bytes() && [traces_path, logs_path].iter().any(|own| own.as_bytes() == path) {
+            return Some(Counter::ExchangesOwnExport);
+        }
         let path = path.split(|b| *b == b'?').next().unwrap_or_default();
         let path = std::str::from_utf8(path).unwrap_or_default();
-        self.excluded_paths.iter().any(|template| template.matches(path))
-            || self.config.exclude.user_agents.iter().any(|prefix| agent.starts_with(prefix.as_bytes()))
+        let is_excluded = self.excluded_paths.iter().any(|template| template.matches(path))
+            || self.config.exclude.user_agents.iter().any(|prefix| agent.starts_with(prefix.as_bytes()));
+        is_excluded.then_some(Counter::ExchangesExcluded)
     }
 
     /// Everything of a request that its records will need.
@@ -92,15 +99,6 @@ impl Settings {
         request.route = self.routes.of(request.url_path());
         request.custom = self.custom.iter().filter_map(|custom| custom.fill(headers, false)).collect();
         request
-    }
-
-    /// A collector with a sidecar must not be asked to record that it was sent records.
-    pub(crate) fn is_own_export(&self, headers: &Headers) -> bool {
-        let Exporter { traces_path, logs_path, .. } = &self.config.exporter;
-        headers.get(b"user-agent").is_some_and(|agent| agent == USER_AGENT.as_bytes())
-            && headers
-                .get(b":path")
-                .is_some_and(|path| [traces_path, logs_path].iter().any(|own| own.as_bytes() == path))
     }
 
     pub(crate) fn records_spans(&self, context: &SpanContext) -> bool {

@@ -193,3 +193,36 @@ fn what_cannot_leave_at_the_end_is_counted() {
         assert_eq!(world.stat("spans_waiting"), 0, "{reason}");
     }
 }
+
+#[test]
+fn a_root_context_on_its_way_out_waits_for_all_of_its_calls_and_begins_no_more() {
+    let mut world = World::new(r#"{"batch":{"maxExportBatchSize":1},"logs":{"enabled":false}}"#);
+    let other = world.root(r#"{"exporter":{"cluster":"elsewhere"},"logs":{"enabled":false}}"#);
+    // Both exporters are pumped by the first root context's tick.
+    let id = world.id();
+    world.plugin.on_context_create(id, other);
+    world.end(id, 200);
+    world.tick();
+    for _ in 0..4 {
+        world.exchange(&[], 200);
+    }
+    let heir = world.root(r#"{"batch":{"maxExportBatchSize":1},"logs":{"enabled":false}}"#);
+    assert_eq!(world.host().calls.len(), 3, "one elsewhere, two here");
+    assert!(!world.plugin.on_done(ROOT));
+    world.reply(Some(200), b"");
+    assert!(world.host().done.is_empty(), "the calls of the other exporter are its own too");
+    world.reply(Some(200), b"");
+    world.tick();
+    assert_eq!(world.host().calls.len(), 1, "what waits is left to the heir");
+    assert!(world.host().done.is_empty());
+    world.reply(Some(200), b"");
+    assert_eq!(world.host().done, [ROOT]);
+    world.plugin.on_delete(ROOT);
+    world.host().time += SECOND;
+    world.plugin.on_tick(heir);
+    while !world.host().calls.is_empty() {
+        world.reply(Some(200), b"");
+    }
+    world.balance();
+    assert_eq!((world.stat("spans_exported"), world.stat("spans_waiting")), (5, 0));
+}
