@@ -72,6 +72,21 @@ const fn check(
     Check { id, category, sentence, severity, run }
 }
 
+// What an installation must not meet, and what may come to stand in its way later.
+const MESH_TRACING: Check = check(
+    "tracing",
+    "mesh-tracing",
+    Error,
+    "nothing turns Envoy's own tracer on where the filter is",
+    tracing::providers,
+);
+const TELEMETRY_CLASH: Check =
+    check("tracing", "telemetry-clash", Error, "no other Telemetry resource has the same scope", tracing::clash);
+const PLUGIN_CLASH: Check =
+    check("filter", "plugin-clash", Error, "the filter is not installed a second time", plugins::twice);
+const SIDECAR_EGRESS: Check =
+    check("collector", "sidecar-egress", Error, "no Sidecar resource hides the collector", visibility::sidecars);
+
 /// What must hold before an installation.
 pub const BEFORE: &[Check] = &[
     check("kubernetes", "kubernetes-version", Error, "Kubernetes is 1.28 or later", kubernetes::version),
@@ -88,19 +103,13 @@ pub const BEFORE: &[Check] = &[
     check("istio", "istio-version", Error, "Istio is 1.20 or later", istio::version),
     check("istio", "istio-mode", Warning, "workloads have a proxy that can run the filter", istio::mode),
     check("istio", "root-namespace", Error, "mesh.rootNamespace is Istio's root namespace", istio::root_namespace),
-    check(
-        "tracing",
-        "mesh-tracing",
-        Error,
-        "nothing turns Envoy's own tracer on where the filter is",
-        tracing::providers,
-    ),
-    check("tracing", "telemetry-clash", Error, "no other Telemetry resource has the same scope", tracing::clash),
+    MESH_TRACING,
+    TELEMETRY_CLASH,
     check("tracing", "envoyfilter-tracing", Warning, "no EnvoyFilter configures a tracer", tracing::envoy_filters),
-    check("filter", "plugin-clash", Error, "the filter is not installed a second time", plugins::twice),
+    PLUGIN_CLASH,
     check("filter", "plugin-order", Warning, "no other plugin comes before the filter", plugins::order),
     check("filter", "image", Error, "the registry has the filter's image", image::there),
-    check("collector", "sidecar-egress", Error, "no Sidecar resource hides the collector", visibility::sidecars),
+    SIDECAR_EGRESS,
 ];
 
 /// What must hold after one.
@@ -108,16 +117,10 @@ pub const AFTER: &[Check] = &[
     check("release", "installed", Error, "a revision is applied to its end", release::installed),
     check("release", "drift", Error, "every object is as it was applied", release::drift),
     check("release", "workloads", Error, "every workload is ready", release::workloads),
-    check(
-        "tracing",
-        "mesh-tracing",
-        Error,
-        "nothing turns Envoy's own tracer on where the filter is",
-        tracing::providers,
-    ),
-    check("tracing", "telemetry-clash", Error, "no other Telemetry resource has the same scope", tracing::clash),
-    check("filter", "plugin-clash", Error, "the filter is not installed a second time", plugins::twice),
-    check("collector", "sidecar-egress", Error, "no Sidecar resource hides the collector", visibility::sidecars),
+    MESH_TRACING,
+    TELEMETRY_CLASH,
+    PLUGIN_CLASH,
+    SIDECAR_EGRESS,
     check("proxies", "proxies-loaded", Error, "every proxy runs the filter", proxies::loaded),
     check("proxies", "proxies-counters", Warning, "the filter's counters move", proxies::counters),
     check("proxies", "proxies-exports", Error, "the collector takes what the proxies send", proxies::exports),

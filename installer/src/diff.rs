@@ -7,12 +7,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
 use crate::chart::Chart;
 use crate::cluster::{Cluster, ClusterArgs, block_on};
 use crate::install::ChartArgs;
+use crate::output::Format;
 use crate::plan::{Action, Change, Plan, text};
 use crate::release::{Installed, ReleaseArgs};
 use crate::values::Sources;
@@ -39,12 +40,6 @@ pub struct DiffArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     sources: Sources,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 // === impl DiffArgs ===

@@ -7,10 +7,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
 use crate::cluster::{Cluster, ClusterArgs, block_on};
+use crate::output::Format;
 use crate::release::{Installed, ReleaseArgs, State};
 use crate::run::{RunArgs, Target};
 
@@ -45,12 +46,6 @@ pub struct RollbackArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     run: RunArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 // === impl HistoryArgs ===

@@ -9,10 +9,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::chart::Chart;
+use crate::output::Format;
 use crate::release::ReleaseArgs;
 use crate::render::render;
 use crate::values::Sources;
@@ -42,12 +43,6 @@ pub struct ImagesArgs {
     output: Format,
     #[command(flatten)]
     sources: Sources,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 // === impl ImagesArgs ===

@@ -19,6 +19,7 @@ pub mod image;
 pub mod images;
 pub mod install;
 pub mod inventory;
+mod output;
 pub mod plan;
 pub mod plugin_config;
 pub mod receiver;

@@ -8,11 +8,12 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, ClusterArgs, ClusterError, Id, block_on};
 use crate::health::Health;
+use crate::output::Format;
 use crate::release::{Installed, ReleaseArgs, State};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -31,12 +32,6 @@ pub struct StatusArgs {
     output: Format,
     #[command(flatten)]
     cluster: ClusterArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// The document of `-o json`.

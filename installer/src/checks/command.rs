@@ -7,12 +7,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{AFTER, BEFORE, Report, Snapshot};
 use crate::chart::Chart;
 use crate::cluster::{Cluster, ClusterArgs, block_on};
 use crate::install::ChartArgs;
+use crate::output::Format;
 use crate::release::{Installed, ReleaseArgs};
 use crate::values::Sources;
 
@@ -47,12 +48,6 @@ pub struct CheckArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     sources: Sources,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 // === impl CheckArgs ===
