@@ -7,7 +7,7 @@ OTELMESH := target/release/otelmesh
 say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help wasm build envoy demo test e2e-api lint clean
+.PHONY: help wasm build envoy demo test e2e-api kind-up kind-down kind-status lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -42,9 +42,19 @@ test: wasm ## All tests that need no cluster, with the newest and the oldest Env
 
 e2e-api: ## The chart and the command against real Helm, Kubernetes, Istio, Prometheus and collector programs
 	$(call say,'providing what the tests run')
-	@e2e/fetch-go-tools.sh
+	@e2e/fetch-go-tools.sh target/tools helm istio-crds.yaml kubernetes.json operator-crds.yaml promtool k6 istioctl \
+	  otelcol sampling-oracle etcd kubernetes
 	$(call say,'testing')
 	@e2e/run-tests.sh api
+
+kind-up: ## A Kubernetes cluster with Istio, by kind; KIND_ARGS=--images=pull|build
+	@e2e/kind/cluster.sh up $(KIND_ARGS)
+
+kind-down: ## Remove it again
+	@e2e/kind/cluster.sh down
+
+kind-status: ## What runs in it
+	@e2e/kind/cluster.sh status
 
 lint: ## Format, clippy on both targets, documentation and shell scripts, with warnings denied
 	$(call say,'checking format and lints and documentation')
