@@ -50,6 +50,7 @@ start_registry() {
   "$root/e2e/fetch-debian.sh"
   if [ ! -e "$state/registry.crt" ]; then
     openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=registry -addext "subjectAltName=IP:$gateway" \
+      -addext basicConstraints=critical,CA:FALSE \
       -keyout "$state/registry.key" -out "$state/registry.crt" 2>/dev/null
   fi
   cat >"$state/registry.yml" <<EOF
@@ -58,9 +59,10 @@ log: {level: warn}
 storage: {filesystem: {rootdirectory: $state/registry}, delete: {enabled: true}}
 http: {addr: "$registry", tls: {certificate: $state/registry.crt, key: $state/registry.key}}
 EOF
-  inside env LD_LIBRARY_PATH="$(cat "$root/target/debian/libraries")" \
-    setsid "$root/target/debian/usr/bin/docker-registry" serve "$state/registry.yml" >"$state/registry.log" 2>&1 </dev/null &
-  echo $! >"$state/registry.pid"
+  # shellcheck disable=SC2016 # expanded inside
+  inside env LD_LIBRARY_PATH="$(cat "$root/target/debian/libraries")" setsid \
+    sh -c 'echo $$ >"$1/registry.pid" && exec "$2" serve "$1/registry.yml"' - "$state" \
+    "$root/target/debian/usr/bin/docker-registry" >"$state/registry.log" 2>&1 </dev/null &
 }
 
 stop_registry() {
@@ -110,7 +112,7 @@ up() {
       fail "the cluster does not start; above is the end of its kubelet's log"
     }
     if [ "$images" = pull ]; then
-      kind load docker-image --name $cluster otelmesh/pilot otelmesh/proxyv2 otelmesh/otelcol otelmesh/app
+      kind load docker-image --name $cluster otelmesh/pilot otelmesh/proxyv2 otelmesh/otelcol:$collector otelmesh/app:$app
     fi
     step "Kubernetes $kubernetes is ready"
   fi

@@ -5,6 +5,9 @@ kubernetes=v1.34.4
 envoy=1.40.0
 # As kind's configuration of containerd has it.
 pause=registry.k8s.io/pause:3.10
+# Tags of images that tests name; other than latest, so that a kubelet does not ask a registry for them.
+collector=0.161.0
+app=test
 node_image=otelmesh/kind-node
 cluster=otelmesh
 # A network namespace without a route out. The engine, the node and whoever talks to them are in it, and nothing of them

@@ -66,6 +66,27 @@ impl Cluster {
         kind.ok_or_else(|| ClusterError::NoKind { kind: id.kind.clone(), version: id.group.clone() })
     }
 
+    /// Every kind that the cluster serves, as Helm names them to a chart: GROUP/VERSION, and GROUP/VERSION/KIND.
+    ///
+    /// # Errors
+    /// The cluster could not be asked.
+    pub async fn apis(&self) -> Result<Vec<String>, ClusterError> {
+        let discovery = discovery::Discovery::new(self.client.clone()).run_aggregated().await;
+        let discovery = discovery.map_err(|e| self.explain("the kinds that the cluster serves", e))?;
+        let mut apis = Vec::new();
+        for group in discovery.groups() {
+            for version in group.versions() {
+                for (resource, _) in group.versioned_resources(version) {
+                    apis.push(format!("{}/{}", resource.api_version, resource.kind));
+                    apis.push(resource.api_version);
+                }
+            }
+        }
+        apis.sort();
+        apis.dedup();
+        Ok(apis)
+    }
+
     fn found(
         &self,
         what: &str,
