@@ -28,12 +28,12 @@ kind() {
 }
 
 own_engine() {
-  [ -e /run/netns/$namespace ]
+  [ -e "/run/netns/$namespace" ]
 }
 
 there() {
   own_engine || docker info >/dev/null 2>&1 || return 1
-  kind get clusters 2>/dev/null | grep -qx $cluster
+  kind get clusters 2>/dev/null | grep -qx "$cluster"
 }
 
 # Where the images come from, if nobody says: a registry is asked only through an engine that could ask it.
@@ -103,16 +103,16 @@ up() {
   if there; then
     say "the cluster is there"
   else
-    inside docker network inspect $cluster >/dev/null 2>&1 ||
+    inside docker network inspect "$cluster" >/dev/null 2>&1 ||
       inside docker network create --subnet "$gateway/24" --gateway $gateway \
-        --opt com.docker.network.bridge.enable_ip_masquerade=true $cluster >/dev/null
-    kind create cluster --quiet --name $cluster --image "$node" --kubeconfig "$kubeconfig" --config "$here/cluster.yaml" \
+        --opt com.docker.network.bridge.enable_ip_masquerade=true "$cluster" >/dev/null
+    kind create cluster --quiet --name "$cluster" --image "$node" --kubeconfig "$kubeconfig" --config "$here/cluster.yaml" \
       --wait 90s --retain || {
-      inside docker exec $cluster-control-plane journalctl --no-pager -n 40 -u kubelet >&2 || true
+      inside docker exec "$cluster-control-plane" journalctl --no-pager -n 40 -u kubelet >&2 || true
       fail "the cluster does not start; above is the end of its kubelet's log"
     }
     if [ "$images" = pull ]; then
-      kind load docker-image --name $cluster otelmesh/pilot otelmesh/proxyv2 otelmesh/otelcol:$collector otelmesh/app:$app
+      kind load docker-image --name "$cluster" otelmesh/pilot otelmesh/proxyv2 otelmesh/otelcol:$collector otelmesh/app:$app
     fi
     step "Kubernetes $kubernetes is ready"
   fi
@@ -133,8 +133,8 @@ up() {
 down() {
   stop_registry
   if there; then
-    kind delete cluster --quiet --name $cluster
-    inside docker network rm $cluster >/dev/null 2>&1 || true
+    kind delete cluster --quiet --name "$cluster"
+    inside docker network rm "$cluster" >/dev/null 2>&1 || true
   fi
   if own_engine; then
     "$here/engine.sh" down

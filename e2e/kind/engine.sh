@@ -27,24 +27,24 @@ up() {
   done
   down
   "$root/e2e/fetch-debian.sh" "$debian" docker.io containerd runc iptables
-  mkdir -p "$state/docker" "$state/bin" "$cache/engine"
+  mkdir -p "$state/docker" "$state/bin" "$cache/$cluster"
   for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
     ln -sf "$debian/usr/sbin/xtables-nft-multi" "$state/bin/$name"
   done
   cat >"$state/daemon.json" <<EOF
 {
-  "data-root": "$cache/engine", "exec-root": "$state/exec", "hosts": ["unix://$state/docker.sock"], "group": "root",
+  "data-root": "$cache/$cluster", "exec-root": "$state/exec", "hosts": ["unix://$state/docker.sock"], "group": "root",
   "bip": "$bridge", "default-address-pools": [{"base": "$pool", "size": 24}], "dns": ["127.0.0.1"],
-  "storage-driver": "overlay2", "exec-opts": ["native.cgroupdriver=cgroupfs"], "cgroup-parent": "/otelmesh",
+  "storage-driver": "overlay2", "exec-opts": ["native.cgroupdriver=cgroupfs"], "cgroup-parent": "/$cluster",
   "runtimes": {"bounded": {"path": "$root/e2e/kind/runc.sh"}}, "default-runtime": "bounded",
   "oom-score-adjust": 0, "pidfile": "$state/dockerd.pid"
 }
 EOF
-  ip netns add $namespace
-  ip -n $namespace link set lo up
+  ip netns add "$namespace"
+  ip -n "$namespace" link set lo up
   # The shell takes in what its children leave behind, which dockerd as the first process would not.
   # shellcheck disable=SC2016 # expanded inside
-  nsenter --net=/run/netns/$namespace \
+  nsenter --net="/run/netns/$namespace" \
     setsid unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
     env PATH="$state/bin:$debian/usr/sbin:$debian/usr/bin:$PATH" LD_LIBRARY_PATH="$(cat "$debian/libraries")" \
     XTABLES_LIBDIR="$debian/usr/lib/$(uname -m)-linux-gnu/xtables" RUNC="$debian/usr/sbin/runc" \
@@ -67,12 +67,12 @@ down() {
     kill -9 "$(cat "$pid")"
     while running; do sleep 0.1; done
   fi
-  if [ -e /run/netns/$namespace ]; then
-    ip netns del $namespace
+  if [ -e "/run/netns/$namespace" ]; then
+    ip netns del "$namespace"
   fi
   for _ in $(seq 50); do
-    [ -z "$(find /sys/fs/cgroup -maxdepth 3 -type d -name otelmesh 2>/dev/null)" ] && break
-    find /sys/fs/cgroup -depth -type d -path '*/otelmesh*' -exec rmdir {} + 2>/dev/null || sleep 0.1
+    [ -z "$(find /sys/fs/cgroup -maxdepth 3 -type d -name "$cluster" 2>/dev/null)" ] && break
+    find /sys/fs/cgroup -depth -type d -path "*/$cluster*" -exec rmdir {} + 2>/dev/null || sleep 0.1
   done
   rm -rf "$state/exec" "$state/docker.sock" "$pid" "$state/dockerd.pid"
 }

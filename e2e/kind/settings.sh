@@ -7,12 +7,13 @@ envoy=1.40.0
 pause=registry.k8s.io/pause:3.10
 # Tags of images that tests name; other than latest, so that a kubelet does not ask a registry for them.
 collector=0.161.0
-app=test
+app=1.0
 node_image=otelmesh/kind-node
-cluster=otelmesh
+# More than one can run, each from a checkout of its own.
+cluster=${OTELMESH_KIND:-otelmesh}
 # A network namespace without a route out. The engine, the node and whoever talks to them are in it, and nothing of them
 # is left when it is gone.
-namespace=otelmesh
+namespace=$cluster
 # Of the engine in there; the machine's own networks do not meet them.
 bridge=172.31.255.1/24
 pool=172.31.0.0/16
@@ -40,8 +41,8 @@ fail() {
 inside() {
   if [ -e "/run/netns/$namespace" ]; then
     nsenter --net="/run/netns/$namespace" env DOCKER_HOST="unix://$state/docker.sock" DOCKER_CONFIG="$state/docker" \
-      PATH="$debian/usr/bin:$PATH" KUBECONFIG="$kubeconfig" KIND_EXPERIMENTAL_DOCKER_NETWORK=$cluster "$@"
+      PATH="$debian/usr/bin:$PATH" KUBECONFIG="$kubeconfig" KIND_EXPERIMENTAL_DOCKER_NETWORK="$cluster" "$@"
   else
-    env KUBECONFIG="$kubeconfig" KIND_EXPERIMENTAL_DOCKER_NETWORK=$cluster "$@"
+    env KUBECONFIG="$kubeconfig" KIND_EXPERIMENTAL_DOCKER_NETWORK="$cluster" "$@"
   fi
 }

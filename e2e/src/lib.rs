@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 pub mod apiserver;
 pub mod interruption;
+pub mod mesh;
 pub mod otelcol;
 pub mod proxy;
 pub mod raw;

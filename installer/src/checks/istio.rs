@@ -39,8 +39,7 @@ pub(super) fn mode(snapshot: &Snapshot) -> Findings {
     let namespaces = snapshot.namespaces.as_ref().map_err(Clone::clone)?;
     let labelled = |key: &str, value: Option<&str>| {
         let all = namespaces.iter().chain(snapshot.own("Namespace"));
-        all.filter(|n| n["metadata"]["labels"][key].as_str().is_some_and(|v| value.is_none_or(|w| v == w)))
-            .count()
+        all.filter(|n| n["metadata"]["labels"][key].as_str().is_some_and(|v| value.is_none_or(|w| v == w))).count()
     };
     let sidecars = labelled(INJECTION[0], Some("enabled")) + labelled(INJECTION[1], None);
     let ambient = labelled(AMBIENT, Some("ambient"));
