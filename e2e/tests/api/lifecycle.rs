@@ -52,6 +52,25 @@ fn a_release_is_installed_upgraded_rolled_back_and_gone() {
 }
 
 #[test]
+fn each_delivery_takes_the_place_of_the_one_before_and_goes_with_the_release() {
+    let cluster = Cluster::new("delivery");
+    let there = |kind: &str| cluster.get(&[kind, "delivery", "-n", "delivery-root"]) != Value::Null;
+    let kinds = ["wasmplugin", "trafficextension", "envoyfilter"];
+    for (set, kind) in [
+        ("", "wasmplugin"),
+        (",mesh.istioVersion=", "trafficextension"),
+        (",filter.delivery=envoyfilter", "envoyfilter"),
+        (",mesh.istioVersion=1.30", "trafficextension"),
+        (",filter.delivery=envoyfilter", "envoyfilter"),
+    ] {
+        run(&mut cluster.apply(&["install"], set));
+        assert_eq!(kinds.map(there), kinds.map(|other| other == kind), "{set}");
+    }
+    run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
+    assert_eq!(kinds.map(there), [false; 3]);
+}
+
+#[test]
 fn an_upgrade_without_values_takes_those_of_the_installed_revision() {
     let cluster = Cluster::new("reuse");
     run(&mut cluster.apply(&["install"], ",filter.priority=7"));

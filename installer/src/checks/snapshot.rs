@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub release: Release,
     /// Its objects.
     pub objects: Vec<Value>,
+    /// Whether what the release has in the cluster and not among them is still to be taken away.
+    pub prunes: bool,
     /// `mesh.rootNamespace`.
     pub root_namespace: String,
     /// Kubernetes' version.
@@ -94,6 +96,7 @@ impl Snapshot {
         root_namespace: &str,
     ) -> Result<Self, ClusterError> {
         let mut snapshot = Self::take(cluster, release, objects, root_namespace).await?;
+        snapshot.prunes = true;
         snapshot.denied = permissions::denied(cluster, release, &snapshot.objects).await.map_err(|e| e.to_string());
         for image in filter_images(&snapshot.objects) {
             let digest = look::digest(&image).await;
@@ -177,6 +180,7 @@ impl Snapshot {
             drift: Ok(Vec::new()),
             health: Vec::new(),
             proxies: Ok(Vec::new()),
+            prunes: false,
             objects,
         })
     }
@@ -186,11 +190,11 @@ impl Snapshot {
         self.objects.iter().filter(move |object| object["kind"] == kind)
     }
 
-    /// Whether an object in the cluster is one of the release, or was in the revision that is installed.
+    /// Whether an object in the cluster is one of the release, or of the revision that it takes the place of.
     pub fn is_own(&self, object: &Value) -> bool {
         let id = Id::of(object);
-        let member_of = object["metadata"]["labels"][inventory::PART_OF].as_str();
-        member_of == Some(inventory::id(&self.release).as_str()) || self.objects.iter().any(|own| Id::of(own) == id)
+        let part_of = &object["metadata"]["labels"][inventory::PART_OF];
+        self.prunes && *part_of == inventory::id(&self.release) || self.objects.iter().any(|own| Id::of(own) == id)
     }
 
     /// The release's own objects that bring the filter into proxies: of Istio's kinds, those that name an image.

@@ -41,6 +41,7 @@ fn healthy() -> Snapshot {
         denied: Ok(vec![]),
         namespaces: Ok(vec![namespace("istio-system"), namespace("shop")]),
         istiod: Ok(vec![istiod]),
+        prunes: false,
         istio_versions: Ok(vec!["1.30.1-0f9e2a-Clean".to_owned()]),
         mesh_configs: Ok(vec![mesh]),
         ztunnels: Ok(vec![]),
@@ -283,12 +284,12 @@ fn what_looks_like_a_fault_and_is_none_passes() {
 }
 
 #[test]
-fn what_may_not_be_read_is_a_warning_and_never_a_success() {
+fn what_may_not_be_read_is_unknown_and_never_a_success() {
     let mut snapshot = healthy();
     snapshot.telemetries = Err("not allowed: you cannot list\nmore".to_owned());
     let report = serde_json::to_value(Report::new(BEFORE, &snapshot)).unwrap();
     let check = report["checks"].as_array().unwrap().iter().find(|check| check["id"] == "telemetry-clash").unwrap();
-    assert_eq!(check["result"], "warning");
+    assert_eq!(check["result"], "unknown");
     assert_eq!(check["findings"][0]["cause"], "this could not be looked at: not allowed: you cannot list");
 }
 

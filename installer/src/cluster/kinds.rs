@@ -47,7 +47,11 @@ impl Cluster {
         }
         let (kind, group) = group_kind.split_once('.').unwrap_or((group_kind, ""));
         let asked = discovery::group(&self.client, group).await;
-        let asked = asked.map(|group| group.recommended_kind(kind));
+        // Not every kind of a group is in the version that the group prefers: Istio's EnvoyFilter has v1alpha3 only.
+        let asked = asked.map(|group| {
+            let mut others = group.versions().flat_map(|version| group.versioned_resources(version));
+            group.recommended_kind(kind).or_else(|| others.find(|(resource, _)| resource.kind == kind))
+        });
         let found = match asked {
             Ok(Some(found)) => self.found(group_kind, Ok(found))?,
             Ok(None) => None,
