@@ -33,5 +33,6 @@ pub mod status;
 pub mod telemetry;
 pub mod uninstall;
 pub mod values;
+pub mod verify;
 pub mod wasm;
 pub mod waterfall;

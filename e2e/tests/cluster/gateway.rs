@@ -34,22 +34,26 @@ fn a_gateway_serves_the_outside_and_calls_the_mesh_in_the_same_trace() {
         });
         let trace = trace_id();
         let parent = format!("traceparent: 00-{trace}-00f067aa0ba902b7-01");
-        let answers = mesh.requests("outside/stranger", &["-H", &parent, "-H", "x-forwarded-for: 203.0.113.7", GATEWAY]);
+        let answers =
+            mesh.requests("outside/stranger", &["-H", &parent, "-H", "x-forwarded-for: 203.0.113.7", GATEWAY]);
         assert_eq!(answers.bad(), 0, "{answers:?}");
         let spans = mesh.spans_of(&trace, 4);
         let mut parent = "00f067aa0ba902b7".to_owned();
-        for (service, kind) in [
-            ("istio-ingressgateway", "SERVER"),
-            ("frontend", "SERVER"),
-            ("frontend", "CLIENT"),
-            ("backend", "SERVER"),
-        ] {
+        for (service, kind) in
+            [("istio-ingressgateway", "SERVER"), ("frontend", "SERVER"), ("frontend", "CLIENT"), ("backend", "SERVER")]
+        {
             let span = spans.iter().find(|span| span.parent_span_id == parent);
             let span = span.unwrap_or_else(|| panic!("{service} {kind} has no parent {parent}: {spans:#?}"));
             assert_eq!((span.service.as_str(), span.kind.as_str()), (service, kind));
             parent.clone_from(&span.span_id);
         }
     }
-    mesh.kubectl(&["-n", "shop", "delete", "gateways.networking.istio.io/front", "virtualservices.networking.istio.io/front"]);
+    mesh.kubectl(&[
+        "-n",
+        "shop",
+        "delete",
+        "gateways.networking.istio.io/front",
+        "virtualservices.networking.istio.io/front",
+    ]);
     mesh.done("2 requests from outside, 2 deliveries; 8 of 8 spans received in 2 whole traces");
 }
