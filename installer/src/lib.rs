@@ -25,6 +25,7 @@ pub mod plugin_config;
 pub mod receiver;
 pub mod release;
 pub mod render;
+pub mod report;
 pub mod revision;
 pub mod run;
 pub mod server;

@@ -41,7 +41,35 @@ fn a_bare_mesh_gets_linked_spans_and_logs_in_every_format_by_both_deliveries() {
     assert!(after.contains("√ no check failed"), "{after}");
     let status = run(&mut mesh.otelmesh(&["status"]));
     assert!(status.contains("is installed"), "{status}");
+    assert_verified(&mesh);
     mesh.done(&format!("6 requests, 2 deliveries, 3 formats; {received} of {} records received, 0 lost", 6 * 2 * HOPS));
+}
+
+/// `verify` by the records themselves, by the numbers, and from within the mesh; and `report` finds the books balanced.
+fn assert_verified(mesh: &Mesh) {
+    let by_numbers = run(&mut mesh.otelmesh(&["verify"]));
+    assert!(by_numbers.contains("√ b3multi") && by_numbers.contains("to see the records themselves"), "{by_numbers}");
+    mesh.install(&json!({"collector": {"verify": true}}));
+    let found = run(&mut mesh.otelmesh(&["verify"]));
+    assert!(found.matches("1 spans, 1 logs, at the collector").count() == 3 && !found.contains('×'), "{found}");
+
+    let client = mesh.get(&["pods", "-n", "shop", "-l", "app=client"])["items"][0]["metadata"]["name"].clone();
+    let client = format!("shop/{}/app", client.as_str().expect("a name"));
+    let args = ["verify", "--from", &client, "--url", FRONTEND, "--format", "tracecontext", "-o", "json"];
+    let found: Value = serde_json::from_str(&run(&mut mesh.otelmesh(&args))).expect("JSON");
+    assert_eq!(found["probes"][0]["spans"].as_array().map(Vec::len), Some(HOPS), "{found}");
+    assert_eq!(found["probes"][0]["logs"], HOPS);
+
+    mesh.wait_until("nothing waits", || {
+        let report = mesh.otelmesh(&["report", "-o", "json"]).output().expect("otelmesh runs");
+        let report: Value = serde_json::from_slice(&report.stdout).unwrap_or_default();
+        let spans = &report["proxies"]["signals"]["spans"];
+        report["lost"] == json!([])
+            && report["silent"] == json!([])
+            && spans["recorded"].as_u64().is_some_and(|recorded| recorded > 0)
+            && spans["recorded"] == spans["exported"]
+            && report["collectors"][0]["signals"]["spans"]["accepted"].as_u64().is_some_and(|accepted| accepted > 0)
+    });
 }
 
 fn headers(format: &str, trace: &str) -> Vec<String> {
