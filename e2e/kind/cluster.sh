@@ -5,6 +5,7 @@
 # Usage: cluster.sh up [--images=pull|build]   built here, unless the engine is the machine's own and can pull
 #        cluster.sh down                       removes all of it; what was built stays in the cache folder
 #        cluster.sh status
+#        cluster.sh registry up|down           the image registry alone
 #        cluster.sh run COMMAND…               where the cluster can be reached, with KUBECONFIG set
 set -eu
 
@@ -69,7 +70,7 @@ stop_registry() {
   if [ -s "$state/registry.pid" ]; then
     kill "$(cat "$state/registry.pid")" 2>/dev/null || true
   fi
-  rm -rf "$state/registry.pid" "$state/registry"
+  rm -f "$state/registry.pid"
 }
 
 up() {
@@ -159,6 +160,13 @@ case $command in
   up) up "$@" ;;
   down) down ;;
   status) status ;;
+  registry)
+    case ${1:-} in
+      up) start_registry ;;
+      down) stop_registry ;;
+      *) fail "usage: cluster.sh registry up|down" ;;
+    esac
+    ;;
   run) inside "$@" ;;
-  *) fail "usage: cluster.sh up|down|status|run" ;;
+  *) fail "usage: cluster.sh up|down|status|registry|run" ;;
 esac

@@ -79,9 +79,11 @@ node() {
     "$here/node/default-cni.yaml"
   name_as_upstream
   docker tag otelmesh/otelcol "otelmesh/otelcol:$collector"
+  docker tag otelmesh/otelcol "otelmesh/otelcol:$other_collector"
   docker tag otelmesh/app "otelmesh/app:$app"
   # shellcheck disable=SC2046 # a list of names
-  set -- $(cat "$state/upstream") otelmesh/pilot otelmesh/proxyv2 "otelmesh/otelcol:$collector" "otelmesh/app:$app"
+  set -- $(cat "$state/upstream") otelmesh/pilot otelmesh/proxyv2 "otelmesh/otelcol:$collector" \
+    "otelmesh/otelcol:$other_collector" "otelmesh/app:$app"
   key=$(docker image inspect --format '{{.Id}}' otelmesh/node "$@" | sha256sum | cut -c1-16)
   if docker image inspect "$node_image:$key" >/dev/null 2>&1; then
     echo "$node_image:$key" >"$state/node"

@@ -7,6 +7,8 @@ envoy=1.40.0
 pause=registry.k8s.io/pause:3.10
 # Tags of images that tests name; other than latest, so that a kubelet does not ask a registry for them.
 collector=0.161.0
+# The same program under another version, for upgrades.
+other_collector=0.160.0
 app=1.0
 node_image=otelmesh/kind-node
 # More than one can run, each from a checkout of its own.

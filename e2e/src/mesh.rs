@@ -59,6 +59,28 @@ pub struct Answers {
     pub last: String,
 }
 
+/// What the filter counted of one signal.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Books {
+    /// Records that entered the books.
+    pub recorded: u64,
+    /// Records that a collector took.
+    pub exported: u64,
+    /// Records that were dropped or rejected, for whatever reason.
+    pub lost: u64,
+    /// Records that are held.
+    pub waiting: u64,
+}
+
+// === impl Books ===
+
+impl Books {
+    /// Whether they add up, with nothing waiting.
+    pub fn are_settled(&self) -> bool {
+        self.waiting == 0 && self.recorded == self.exported + self.lost
+    }
+}
+
 // === impl Answers ===
 
 impl Answers {
@@ -225,6 +247,31 @@ impl Mesh {
             errors: said["errors"].clone(),
             last: said["last"].as_str().unwrap_or_default().to_owned(),
         }
+    }
+
+    /// Sends requests for so long while something is done, a few clients at once.
+    pub fn under_load<T>(&self, seconds: u64, act: impl FnOnce() -> T) -> (Answers, T) {
+        let duration = format!("{seconds}s");
+        thread::scope(|scope| {
+            let load = scope.spawn(|| self.requests("client", &["-t", &duration, "-c", "2", "-p", "50ms", FRONTEND]));
+            let done = act();
+            (load.join().expect("the load ends"), done)
+        })
+    }
+
+    /// The filter's books of a signal, over the three applications: recorded, exported, dropped or rejected, and waiting.
+    pub fn books(&self, signal: &str) -> Books {
+        let mut books = Books::default();
+        for (name, value) in ["client", "frontend", "backend"].iter().flat_map(|workload| self.counters(workload)) {
+            match name.strip_prefix(&format!("{signal}_")) {
+                Some("recorded") => books.recorded += value,
+                Some("exported") => books.exported += value,
+                Some("waiting") => books.waiting += value,
+                Some(other) if other.starts_with("dropped") || other == "rejected" => books.lost += value,
+                _ => {}
+            }
+        }
+        books
     }
 
     /// All that the collectors sent on.
