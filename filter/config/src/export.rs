@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Millis;
 use crate::limits::*;
+use crate::read::object;
 
 /// How exports are carried, `OTEL_EXPORTER_OTLP_PROTOCOL` of the OpenTelemetry specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -81,6 +82,21 @@ pub struct Batch {
     /// Export calls under way at once, 1 to 16.
     pub max_in_flight: u32,
 }
+
+object!(Exporter {
+    cluster = "cluster",
+    authority = "authority",
+    traces_path = "tracesPath",
+    logs_path = "logsPath",
+    timeout = "timeout",
+});
+object!(Batch {
+    schedule_delay = "scheduleDelay",
+    max_export_batch_size = "maxExportBatchSize",
+    max_export_batch_bytes = "maxExportBatchBytes",
+    max_queue_bytes = "maxQueueBytes",
+    max_in_flight = "maxInFlight",
+});
 
 // === impl Exporter ===
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::SECRET_HEADERS;
+use crate::read::{object, words};
 
 /// Where `http.route` comes from, which also names the span: `GET /orders/{id}` instead of `GET`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -131,6 +132,23 @@ pub enum LogPolicy {
     /// Those that failed.
     Errors,
 }
+
+object!(Routes { templates = "templates", fold = "fold" });
+object!(Attribute {
+    name = "name",
+    value_type = "type",
+    literal = "literal",
+    env = "env",
+    request_header = "requestHeader",
+    response_header = "responseHeader",
+    baggage = "baggage",
+});
+words!(ValueType { String = "string", Int = "int", Double = "double", Bool = "bool" });
+words!(Direction { Auto = "auto", Inbound = "inbound", Outbound = "outbound" });
+object!(Resource { attributes = "attributes" });
+object!(Signal { enabled = "enabled" });
+object!(Logs { enabled = "enabled", policy = "policy", ratio = "ratio", skip_with_span = "skipWithSpan" });
+words!(LogPolicy { All = "all", Sampled = "sampled", Errors = "errors" });
 
 // === impl Logs ===
 
