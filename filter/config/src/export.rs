@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Millis;
 use crate::limits::*;
-use crate::read::object;
+use crate::read::{object, words};
 
 /// How exports are carried, `OTEL_EXPORTER_OTLP_PROTOCOL` of the OpenTelemetry specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -86,6 +86,8 @@ pub struct Batch {
 object!(Exporter {
     cluster = "cluster",
     authority = "authority",
+    protocol = "protocol",
+    compression = "compression",
     traces_path = "tracesPath",
     logs_path = "logsPath",
     timeout = "timeout",
@@ -95,8 +97,12 @@ object!(Batch {
     max_export_batch_size = "maxExportBatchSize",
     max_export_batch_bytes = "maxExportBatchBytes",
     max_queue_bytes = "maxQueueBytes",
+    drop_policy = "dropPolicy",
     max_in_flight = "maxInFlight",
 });
+words!(Protocol { HttpProtobuf = "http/protobuf", Grpc = "grpc" });
+words!(Compression { None = "none", Gzip = "gzip" });
+words!(DropPolicy { Newest = "newest", Oldest = "oldest" });
 
 // === impl Exporter ===
 
