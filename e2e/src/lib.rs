@@ -6,6 +6,7 @@ use std::env;
 use std::path::PathBuf;
 
 pub mod apiserver;
+pub mod faults;
 pub mod interruption;
 pub mod otelcol;
 pub mod proxy;
@@ -13,6 +14,7 @@ pub mod raw;
 pub mod registry;
 pub mod rendered;
 pub mod schema;
+pub mod scripted;
 pub mod tools;
 pub mod upstream;
 

@@ -193,7 +193,7 @@ impl Proxy {
     /// One did.
     pub async fn assert_alive(&self) {
         let log = self.envoy.log();
-        for sign in ["Function: proxy_on_", "panicked at", "wasm_fail_stream", "unreachable"] {
+        for sign in ["Function: proxy_on_", "panicked at", "wasm_fail_stream", "Uncaught RuntimeError"] {
             assert!(!log.contains(sign), "{log}");
         }
         let failures = self.envoy.stats(r"^wasm\..*vm_reload_failure$|wasm\..*crash").await.unwrap();

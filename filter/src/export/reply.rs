@@ -70,6 +70,12 @@ impl Reply {
 
     fn http(&self, status: u16, headers: &Headers, now: u64) -> Verdict {
         match status {
+            // A login or error page of something in between: whatever it took, it was not records.
+            200..=299 if headers.get(b"content-type").is_some_and(|kind| kind.starts_with(b"text/html")) => {
+                Verdict::Refused(
+                    "a web page was answered; the records were dropped. Is this an OTLP/HTTP receiver?".to_owned(),
+                )
+            }
             200..=299 => taken(&self.body),
             429 | 502 | 503 | 504 => {
                 let wait = text(headers, b"retry-after").map_or(0, |text| retry_after(text, now));
@@ -192,6 +198,17 @@ mod tests {
         }
         let refused = busy("400", "7").verdict(Protocol::HttpProtobuf, 0);
         assert!(matches!(refused, Verdict::Refused(_)), "it does not make a refusal a retry");
+    }
+
+    #[test]
+    fn a_web_page_is_no_success() {
+        for (kind, is_page) in
+            [("text/html; charset=utf-8", true), ("application/x-protobuf", false), ("text/plain", false)]
+        {
+            let headers = Headers::from_wire(Headers::to_wire(&[(":status", "200"), ("content-type", kind)]));
+            let verdict = Reply { headers: Some(headers), ..Reply::default() }.verdict(Protocol::HttpProtobuf, 0);
+            assert_eq!(matches!(verdict, Verdict::Refused(_)), is_page, "{kind}");
+        }
     }
 
     #[test]
