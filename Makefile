@@ -7,7 +7,7 @@ OTELMESH := target/release/otelmesh
 say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help wasm build envoy demo test e2e-api lint clean
+.PHONY: help wasm build envoy demo test e2e-api faults lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -45,6 +45,10 @@ e2e-api: wasm envoy ## The chart and the command against real Helm, Kubernetes, 
 	@e2e/fetch-go-tools.sh
 	$(call say,'testing')
 	@e2e/run-tests.sh api
+
+faults: wasm envoy ## What becomes of spans and logs when receivers misbehave: the filter and Envoy's own exporters
+	$(call say,'faults')
+	@$(CARGO) run --quiet -p otelmesh-e2e --bin faults
 
 lint: ## Format, clippy on both targets, documentation and shell scripts, with warnings denied
 	$(call say,'checking format and lints and documentation')

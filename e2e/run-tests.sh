@@ -55,6 +55,7 @@ for group in "$@"; do
       for envoy in target/envoy/*/envoy; do
         version=$(basename "$(dirname "$envoy")")
         ENVOY=$root/$envoy run "filter in Envoy $version" cargo test -p otelmesh-e2e --test filter
+        ENVOY=$root/$envoy run "faults in Envoy $version" cargo test -p otelmesh-e2e --test faults
         ENVOY=$root/$envoy run "EnvoyFilters in Envoy $version" cargo test -p otelmesh-e2e --test envoyfilter
       done
       run 'demo and Envoy runner' cargo test -p otelmesh-e2e --test demo --test envoy

@@ -5,17 +5,21 @@
 //! own books and against what the receiver holds. Panics where the books are wrong.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use otelmesh::envoy::bootstrap::{Protocol, Traffic, bootstrap, cluster, http_listener, route};
 use otelmesh::envoy::{Envoy, Options};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::proxy::{Books, COLLECTOR, Proxy, Setup};
 use crate::raw;
 use crate::scripted::{Answer, Scripted};
 use crate::upstream::Upstream;
+
+pub mod changes;
 
 /// Requests in a scenario; they are sent faster than any schedule, so they leave together.
 pub const REQUESTS: usize = 10;
@@ -66,8 +70,10 @@ pub enum Fault {
 /// A scenario.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// In a table.
+    /// In messages.
     pub name: &'static str,
+    /// In a table, which has one row for scenarios alike.
+    pub row: &'static str,
     /// What the receiver does.
     pub fault: Fault,
     /// What must come of it.
@@ -92,6 +98,8 @@ pub struct Fortune {
 /// What became of a scenario.
 #[derive(Debug, Clone)]
 pub struct Outcome {
+    /// Requests.
+    pub sent: usize,
     /// Requests that were not answered with 200.
     pub failed: usize,
     /// Spans, then logs.
@@ -136,16 +144,24 @@ pub fn scenarios(wire: Wire) -> Vec<Scenario> {
             for (name, status) in
                 [("400", 400), ("401", 401), ("404", 404), ("413", 413), ("500", 500), ("redirects elsewhere", 302)]
             {
-                all.push(answers(name, Fate::Dropped, vec![Answer::http(status)]));
+                all.push(answers(name, Fate::Dropped, vec![Answer::http(status)]).row("400, 401, 404, 413, 500, 302"));
             }
             for (name, status) in [("429", 429), ("502", 502), ("503", 503), ("504", 504)] {
-                all.push(answers(name, Fate::Delivered, vec![Answer::http(status)]));
+                all.push(answers(name, Fate::Delivered, vec![Answer::http(status)]).row("429, 502, 503, 504"));
             }
             let seconds = Answer::http(429).header("retry-after", "2");
-            all.push(answers("429 with Retry-After in seconds", Fate::Delivered, vec![seconds]).waiting(2));
+            all.push(
+                answers("429 with Retry-After in seconds", Fate::Delivered, vec![seconds])
+                    .waiting(2)
+                    .row("429 with Retry-After"),
+            );
             // A date has no fractions of a second.
             let date = Answer::http(429).retry_date(3);
-            all.push(answers("429 with Retry-After as a date", Fate::Delivered, vec![date]).waiting(2));
+            all.push(
+                answers("429 with Retry-After as a date", Fate::Delivered, vec![date])
+                    .waiting(2)
+                    .row("429 with Retry-After"),
+            );
         }
         Wire::Grpc => {
             for (name, code) in [
@@ -156,7 +172,8 @@ pub fn scenarios(wire: Wire) -> Vec<Scenario> {
                 ("UNAUTHENTICATED", 16),
                 ("RESOURCE_EXHAUSTED", 8),
             ] {
-                all.push(answers(name, Fate::Dropped, vec![Answer::grpc(code)]));
+                let refusal = answers(name, Fate::Dropped, vec![Answer::grpc(code)]);
+                all.push(refusal.row("codes that forbid another try (2, 3, 8, 12, 13, 16)"));
             }
             for (name, code) in [
                 ("CANCELLED", 1),
@@ -166,7 +183,8 @@ pub fn scenarios(wire: Wire) -> Vec<Scenario> {
                 ("UNAVAILABLE", 14),
                 ("DATA_LOSS", 15),
             ] {
-                all.push(answers(name, Fate::Delivered, vec![Answer::grpc(code)]));
+                let busy = answers(name, Fate::Delivered, vec![Answer::grpc(code)]);
+                all.push(busy.row("retryable codes (1, 4, 10, 11, 14, 15)"));
             }
             let busy = Answer::grpc(8).retry_info(2);
             all.push(answers("RESOURCE_EXHAUSTED with RetryInfo", Fate::Delivered, vec![busy]).waiting(2));
@@ -187,6 +205,13 @@ impl Wire {
         match self {
             Self::Http => "http/protobuf",
             Self::Grpc => "grpc",
+        }
+    }
+
+    const fn speaks(self) -> Protocol {
+        match self {
+            Self::Http => Protocol::Http1,
+            Self::Grpc => Protocol::Http2,
         }
     }
 }
@@ -227,19 +252,14 @@ impl Bench {
             Fault::Rubbish(connections) => self.receiver.rubbish(*connections).await,
             Fault::Away(_) => self.receiver.stop().await,
         }
-        let mut failed = 0;
-        for n in 0..REQUESTS {
-            let path = format!("/{n}");
-            failed +=
-                usize::from(raw::send(self.inbound().await, &raw::request(path.as_bytes(), &[])).await != Some(200));
-        }
+        let failed = requests(self.inbound().await, 0..REQUESTS, Duration::ZERO).await;
         if let Fault::Away(time) = scenario.fault {
             sleep(time).await;
             self.receiver.restart();
         }
         let after = self.settled(&before).await;
-        let fortunes = NOUNS.map(|noun| self.fortune(noun, &before, &after));
-        let outcome = Outcome { failed, fortunes };
+        let fortunes = NOUNS.map(|noun| fortune(&self.receiver, noun, REQUESTS, before.as_ref(), after.as_ref()));
+        let outcome = Outcome { sent: REQUESTS, failed, fortunes };
         if let Sender::Filter(proxy) = &self.sender {
             scenario.check(self.wire, &outcome);
             assert!(begun.elapsed() >= scenario.wait, "{} over {} came too soon", scenario.name, self.wire.name());
@@ -248,7 +268,7 @@ impl Bench {
         outcome
     }
 
-    async fn inbound(&self) -> std::net::SocketAddr {
+    async fn inbound(&self) -> SocketAddr {
         match &self.sender {
             Sender::Filter(proxy) => proxy.inbound,
             Sender::Native(envoy) => envoy.listener("inbound").await.expect("the listener is there"),
@@ -275,28 +295,43 @@ impl Bench {
         assert_eq!(books.get("host_errors"), 0);
         Some(books)
     }
+}
 
-    fn fortune(&self, noun: &str, before: &Option<Books>, after: &Option<Books>) -> Fortune {
-        let taken = self.receiver.taken(noun);
-        let mut dropped = BTreeMap::new();
-        if let (Some(before), Some(after)) = (before, after) {
-            for reason in ["queue_full", "export_failed", "too_large"] {
-                let name = format!("{noun}_dropped_{reason}");
-                dropped.insert(reason.to_owned(), after.get(&name) - before.get(&name));
-            }
-            let rejected = after.get(&format!("{noun}_rejected")) - before.get(&format!("{noun}_rejected"));
-            let exported = after.exported(noun) - before.exported(noun);
-            let sum = exported + rejected + dropped.values().sum::<i64>();
-            assert_eq!(sum, REQUESTS as i64, "recorded = exported + rejected + dropped, of {noun}");
-            assert_eq!(rejected, taken.rejected as i64, "the receiver rejected as many as the books say");
+/// Sends requests one after the other, and answers how many were not answered with 200.
+async fn requests(to: SocketAddr, numbers: Range<usize>, pause: Duration) -> usize {
+    let mut failed = 0;
+    for n in numbers {
+        let path = format!("/{n}");
+        failed += usize::from(raw::send(to, &raw::request(path.as_bytes(), &[])).await != Some(200));
+        sleep(pause).await;
+    }
+    failed
+}
+
+/// What became of one signal's records between two looks into the books, the first of which may be empty; without books
+/// the receiver alone tells.
+fn fortune(receiver: &Scripted, noun: &str, sent: usize, before: Option<&Books>, after: Option<&Books>) -> Fortune {
+    let taken = receiver.taken(noun);
+    let mut dropped = BTreeMap::new();
+    if let Some(after) = after {
+        let change = |name: &str| {
+            let name = format!("{noun}_{name}");
+            after.get(&name) - before.map_or(0, |before| before.get(&name))
+        };
+        for reason in ["queue_full", "export_failed", "too_large"] {
+            dropped.insert(reason.to_owned(), change(&format!("dropped_{reason}")));
         }
-        dropped.retain(|_, count| *count != 0);
-        Fortune {
-            received: taken.records.len(),
-            repeated: taken.records.values().filter(|times| **times > 1).count(),
-            rejected: taken.rejected,
-            dropped,
-        }
+        let (exported, rejected) = (change("exported"), change("rejected"));
+        let sum = exported + rejected + dropped.values().sum::<i64>();
+        assert_eq!(sum, sent as i64, "recorded = exported + rejected + dropped, of {noun}: {after:?}");
+        assert_eq!(rejected, taken.rejected as i64, "the receiver rejected as many {noun} as the books say");
+    }
+    dropped.retain(|_, count| *count != 0);
+    Fortune {
+        received: taken.records.len(),
+        repeated: taken.records.values().filter(|times| **times > 1).count(),
+        rejected: taken.rejected,
+        dropped,
     }
 }
 
@@ -304,7 +339,12 @@ impl Bench {
 
 impl Scenario {
     fn new(name: &'static str, fate: Fate, fault: Fault) -> Self {
-        Self { name, fault, fate, wait: Duration::ZERO }
+        Self { name, row: name, fault, fate, wait: Duration::ZERO }
+    }
+
+    fn row(mut self, row: &'static str) -> Self {
+        self.row = row;
+        self
     }
 
     fn waiting(mut self, seconds: u64) -> Self {
@@ -329,8 +369,8 @@ impl Scenario {
     }
 }
 
-/// An Envoy that exports by itself.
-async fn native(wire: Wire, upstream: &Upstream, receiver: &Scripted) -> Envoy {
+/// A listener whose Envoy exports by itself.
+fn native_listener(wire: Wire) -> Value {
     let mut listener = http_listener("inbound", Traffic::Inbound, vec![], vec![route(&["*"], "inbound")]);
     let manager = listener.pointer_mut("/filter_chains/0/filters/0/typed_config").expect("a listener of ours");
     let service = |path: &str| match wire {
@@ -363,14 +403,25 @@ async fn native(wire: Wire, upstream: &Upstream, receiver: &Scripted) -> Envoy {
         log["common_config"][key] = value;
     }
     manager["access_log"] = json!([{"name": "envoy.access_loggers.open_telemetry", "typed_config": log}]);
-    let speaks = if wire == Wire::Http { Protocol::Http1 } else { Protocol::Http2 };
+    listener
+}
+
+/// An Envoy that exports by itself.
+async fn native(wire: Wire, upstream: &Upstream, receiver: &Scripted) -> Envoy {
     let node = json!({"id": "native", "cluster": "native"});
-    let clusters =
-        vec![cluster("inbound", upstream.address(), Protocol::Http1), cluster(COLLECTOR, receiver.address(), speaks)];
-    let mut bootstrap = bootstrap(node, vec![listener], clusters);
-    let values = json!({"tracing.opentelemetry.flush_interval_ms": 200, "tracing.opentelemetry.min_flush_spans": 100});
-    bootstrap["layered_runtime"] = json!({"layers": [{"name": "static", "static_layer": values}]});
+    let clusters = vec![
+        cluster("inbound", upstream.address(), Protocol::Http1),
+        cluster(COLLECTOR, receiver.address(), wire.speaks()),
+    ];
+    let mut bootstrap = bootstrap(node, vec![native_listener(wire)], clusters);
+    flush_often(&mut bootstrap);
     let (binary, options) = (crate::envoy(), Options::default());
     let envoy = Envoy::start(&binary, "native", &bootstrap, &options).await;
     envoy.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Has Envoy's tracer flush as often as the filter does here, and not before.
+fn flush_often(bootstrap: &mut Value) {
+    let values = json!({"tracing.opentelemetry.flush_interval_ms": 200, "tracing.opentelemetry.min_flush_spans": 100});
+    bootstrap["layered_runtime"] = json!({"layers": [{"name": "static", "static_layer": values}]});
 }

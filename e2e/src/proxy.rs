@@ -151,9 +151,7 @@ impl Proxy {
     /// # Panics
     /// Envoy does not answer.
     pub async fn books(&self) -> Books {
-        let stats = self.envoy.stats(r"^wasmcustom\.otelmesh_").await.unwrap();
-        let short = |name: String| name.trim_start_matches("wasmcustom.otelmesh_").to_owned();
-        Books(stats.into_iter().map(|(name, value)| (short(name), value)).collect())
+        Books::of(&self.envoy).await
     }
 
     /// Waits until the counters are as `condition` wants them.
@@ -161,15 +159,7 @@ impl Proxy {
     /// # Panics
     /// That does not come about.
     pub async fn until(&self, what: &str, condition: impl Fn(&Books) -> bool) -> Books {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let books = self.books().await;
-            if condition(&books) {
-                return books;
-            }
-            assert!(Instant::now() < deadline, "{what}: {books:?}\n{}", self.envoy.log());
-            sleep(Duration::from_millis(50)).await;
-        }
+        Books::until(&self.envoy, what, condition).await
     }
 
     /// Waits until so many spans and logs are recorded and all of them arrived, and returns the counters.
@@ -187,23 +177,57 @@ impl Proxy {
         books
     }
 
-    /// Asserts that no worker lost its VM: Envoy would go on without the filter, silently.
+    /// [`assert_alive`].
     ///
     /// # Panics
-    /// One did.
+    /// A worker lost its VM.
     pub async fn assert_alive(&self) {
-        let log = self.envoy.log();
-        for sign in ["Function: proxy_on_", "panicked at", "wasm_fail_stream", "Uncaught RuntimeError"] {
-            assert!(!log.contains(sign), "{log}");
-        }
-        let failures = self.envoy.stats(r"^wasm\..*vm_reload_failure$|wasm\..*crash").await.unwrap();
-        assert!(failures.values().all(|count| *count == 0), "{failures:?}");
+        assert_alive(&self.envoy).await;
     }
+}
+
+/// Asserts that no worker lost its VM: Envoy would go on without the filter, silently.
+///
+/// # Panics
+/// One did.
+pub async fn assert_alive(envoy: &Envoy) {
+    let log = envoy.log();
+    for sign in ["Function: proxy_on_", "panicked at", "wasm_fail_stream", "Uncaught RuntimeError"] {
+        assert!(!log.contains(sign), "{log}");
+    }
+    let failures = envoy.stats(r"^wasm\..*vm_reload_failure$|wasm\..*crash").await.unwrap();
+    assert!(failures.values().all(|count| *count == 0), "{failures:?}");
 }
 
 // === impl Books ===
 
 impl Books {
+    /// The filter's counters now.
+    ///
+    /// # Panics
+    /// Envoy does not answer.
+    pub async fn of(envoy: &Envoy) -> Self {
+        let stats = envoy.stats(r"^wasmcustom\.otelmesh_").await.unwrap();
+        let short = |name: String| name.trim_start_matches("wasmcustom.otelmesh_").to_owned();
+        Self(stats.into_iter().map(|(name, value)| (short(name), value)).collect())
+    }
+
+    /// Waits until the counters are as `condition` wants them.
+    ///
+    /// # Panics
+    /// That does not come about.
+    pub async fn until(envoy: &Envoy, what: &str, condition: impl Fn(&Self) -> bool) -> Self {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let books = Self::of(envoy).await;
+            if condition(&books) {
+                return books;
+            }
+            assert!(Instant::now() < deadline, "{what}: {books:?}\n{}", envoy.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// One counter.
     ///
     /// # Panics
