@@ -3,11 +3,13 @@
 
 CARGO ?= cargo
 WASM := target/otelmesh.wasm
+TRAP := target/otelmesh-trap.wasm
 OTELMESH := target/release/otelmesh
 say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help wasm build envoy demo test e2e-api faults lint clean
+# Cargo knows what is up to date.
+.PHONY: $(TRAP) help wasm build envoy demo test e2e-api faults lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -16,7 +18,7 @@ wasm: ## The filter, target/otelmesh.wasm
 	$(call say,'building the filter for wasm32-wasip1')
 	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
 	$(CARGO) rustc -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm
-	@cp target/wasm32-wasip1/wasm/otelmesh_filter.wasm $(WASM)
+	$(CARGO) run --quiet -p otelmesh-guard -- target/wasm32-wasip1/wasm/otelmesh_filter.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c <$(WASM)) bytes"
 
 build: ## The command, target/release/otelmesh
@@ -31,7 +33,12 @@ demo: wasm build envoy ## Two services, real Envoys, the filter: one trace on lo
 	$(call say,'otelmesh demo')
 	@$(OTELMESH) demo $(DEMO_ARGS)
 
-test: wasm ## All tests that need no cluster, with the newest and the oldest Envoy
+$(TRAP): wasm
+	$(call say,'building the filter that panics when asked to')
+	$(CARGO) rustc -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm --features trap
+	@cp target/wasm32-wasip1/wasm/otelmesh_filter.wasm $@
+
+test: $(TRAP) ## All tests that need no cluster, with the newest and the oldest Envoy
 	$(call say,'providing what the tests run')
 	@rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
 	@e2e/fetch-envoy.sh --all

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use otelmesh::envoy::bootstrap::{
@@ -34,6 +35,8 @@ pub struct Setup {
     pub protocol: Protocol,
     /// Where exports go instead of to the receiver.
     pub collector: Option<SocketAddr>,
+    /// The module, where it is not the one that `make wasm` builds.
+    pub module: Option<PathBuf>,
     /// Last changes to the bootstrap.
     pub edit: Box<dyn FnOnce(&mut Value)>,
     /// Further arguments of Envoy.
@@ -70,6 +73,7 @@ impl Setup {
             outbound: upstream,
             protocol: Protocol::Http1,
             collector: None,
+            module: None,
             edit: Box::new(|_| {}),
             args: Vec::new(),
             receiver_is_up: true,
@@ -96,7 +100,7 @@ impl Setup {
         } else {
             (receiver.http(), Protocol::Http1)
         };
-        let module = crate::wasm();
+        let module = self.module.unwrap_or_else(crate::wasm);
         let filter = wasm_filter(&WasmFilter {
             name: "otelmesh",
             root_id: "",
@@ -183,6 +187,15 @@ impl Proxy {
     /// A worker lost its VM.
     pub async fn assert_alive(&self) {
         assert_alive(&self.envoy).await;
+    }
+
+    /// Asserts that no VM was lost, whatever else happened to the filter.
+    ///
+    /// # Panics
+    /// One was.
+    pub fn assert_not_trapped(&self) {
+        let log = self.envoy.log();
+        assert!(!log.contains("Function: proxy_on_") && !log.contains("wasm_fail_stream"), "{log}");
     }
 }
 

@@ -77,6 +77,14 @@ fn the_module_asks_for_nothing_that_an_envoy_may_lack() {
 }
 
 #[test]
+fn the_module_catches_its_panics() {
+    let module = std::fs::read(otelmesh_e2e::wasm()).unwrap();
+    let mut payloads = Parser::new(0).parse_all(&module);
+    let is_guarded = payloads.any(|payload| matches!(payload.unwrap(), Payload::TagSection(tags) if tags.count() == 1));
+    assert!(is_guarded, "the module was not built by make wasm, which puts the guard in");
+}
+
+#[test]
 fn the_module_is_small() {
     let len = std::fs::metadata(otelmesh_e2e::wasm()).unwrap().len() as usize;
     assert!(len <= MAX_BYTES, "{len} bytes");

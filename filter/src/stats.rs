@@ -96,7 +96,12 @@ counters! {
     ConfigRejected = "otelmesh_config_rejected",
     /// Hostcalls that failed where they should not.
     HostErrors = "otelmesh_host_errors",
+    /// Workers on which the filter panicked, and is off; counted by the guard, which has no [`Stats`].
+    Panics = "otelmesh_panics",
 }
+
+/// [`Counter::Panics`] by its name.
+pub const PANICS: &str = "otelmesh_panics";
 
 /// Gauges of what waits or is under way, in the order of [`Signal`].
 const WAITING: [&str; 2] = ["otelmesh_spans_waiting", "otelmesh_logs_waiting"];
@@ -249,5 +254,6 @@ mod tests {
         assert_eq!(all.len(), NAMES.len() + WAITING.len());
         assert!(all.iter().all(|name| name.starts_with("otelmesh_")));
         assert_eq!(NAMES[Counter::HostErrors as usize], "otelmesh_host_errors");
+        assert_eq!(NAMES[Counter::Panics as usize], PANICS);
     }
 }

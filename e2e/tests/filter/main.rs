@@ -9,3 +9,4 @@ mod replies;
 mod sampling;
 mod signals;
 mod streams;
+mod traps;

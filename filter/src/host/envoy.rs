@@ -7,6 +7,7 @@ use std::ptr;
 
 use super::{Call, Headers, Host, LogLevel, MapKind, MetricKind, Status};
 use crate::plugin::Plugin;
+use crate::stats::PANICS;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -213,8 +214,7 @@ impl Host for Envoy {
 fn with<T>(otherwise: T, body: impl FnOnce(&mut Plugin<Envoy>) -> T) -> T {
     PLUGIN.with(|plugin| match plugin.try_borrow_mut() {
         Ok(mut plugin) => body(plugin.get_or_insert_with(|| Plugin::new(Envoy))),
-        // Envoy calls back only after our call has returned, so this cannot be; if it ever is, losing a callback is
-        // better than a trap.
+        // Envoy calls back only after our call has returned, so that call has panicked: see `otelmesh_caught`.
         Err(_) => otherwise,
     })
 }
@@ -223,6 +223,37 @@ fn with<T>(otherwise: T, body: impl FnOnce(&mut Plugin<Envoy>) -> T) -> T {
 extern "C" fn _initialize() {
     // SAFETY: called once, by the host, before anything else.
     unsafe { __wasm_call_ctors() };
+    std::panic::set_hook(Box::new(|panic| {
+        Envoy.log(LogLevel::Error, &format!("otelmesh: off on this worker, which goes on without it: {panic}"));
+        otelmesh_throw();
+    }));
+}
+
+/// Ends the callback that runs. A trap, until otelmesh-guard makes an exception of it, which all callbacks catch.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn otelmesh_throw() -> ! {
+    core::arch::wasm32::unreachable()
+}
+
+/// Called once an exception was caught. The plugin stays borrowed by the callback that did not end, so nothing touches
+/// it again: `with` passes by. This must not panic: it would be a trap.
+#[unsafe(no_mangle)]
+extern "C" fn otelmesh_caught() {
+    if let Ok(id) = Envoy.define_metric(MetricKind::Counter, PANICS) {
+        // There is nobody left to tell of a failure.
+        let _ = Envoy.increment_metric(id, 1);
+    }
+}
+
+/// Panics where a request asks for it: what tests of the guard are made with.
+#[cfg(feature = "trap")]
+#[expect(clippy::panic, reason = "it is what is asked for")]
+fn trap(phase: &[u8]) {
+    let headers = Envoy.headers(MapKind::RequestHeaders).unwrap_or_default();
+    if headers.get(b"x-otelmesh-trap") == Some(phase) {
+        panic!("a request asked for it");
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -257,7 +288,11 @@ extern "C" fn proxy_on_tick(id: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(id: u32, _count: u32, _end: u32) -> u32 {
-    with((), |plugin| plugin.on_request_headers(id));
+    with((), |plugin| {
+        #[cfg(feature = "trap")]
+        trap(b"request");
+        plugin.on_request_headers(id);
+    });
     0
 }
 
@@ -268,7 +303,11 @@ extern "C" fn proxy_on_http_call_response(_id: u32, token: u32, headers: u32, bo
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(id: u32) {
-    with((), |plugin| plugin.on_log(id));
+    with((), |plugin| {
+        #[cfg(feature = "trap")]
+        trap(b"log");
+        plugin.on_log(id);
+    });
 }
 
 #[unsafe(no_mangle)]
