@@ -4,6 +4,7 @@
 //! change of their configuration.
 
 mod backoff;
+mod date;
 mod reply;
 
 use std::collections::VecDeque;

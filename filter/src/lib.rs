@@ -32,3 +32,4 @@ pub mod otlp;
 pub mod batch;
 pub mod export;
 pub mod stats;
+pub mod table;

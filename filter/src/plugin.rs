@@ -2,7 +2,6 @@
 //! the exchange or the exporter that they are for. Knows no error: a configuration that cannot be used switches its root
 //! context off, an id that is not known is passed over.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::config::{Config, MAX_LIVE_EXCHANGES};
@@ -13,6 +12,7 @@ use crate::propagation::id::Generator;
 use crate::resource;
 use crate::settings::Settings;
 use crate::stats::{Counter, Signal, Stats};
+use crate::table::Table;
 
 /// Everything that a worker remembers. Batches live here, not in a root context, so that inbound and outbound share
 /// them and a change of configuration does not lose them.
@@ -20,9 +20,9 @@ pub struct Plugin<H> {
     pub(crate) host: H,
     ids: Generator,
     stats: Stats,
-    roots: BTreeMap<u32, Root>,
-    exchanges: BTreeMap<u32, Exchange>,
-    exporters: BTreeMap<u32, Exporter>,
+    roots: Table<Root>,
+    exchanges: Table<Exchange>,
+    exporters: Table<Exporter>,
     next_exporter: u32,
 }
 
@@ -50,9 +50,9 @@ impl<H: Host> Plugin<H> {
             host,
             ids: Generator::seeded(seed),
             stats: Stats::default(),
-            roots: BTreeMap::new(),
-            exchanges: BTreeMap::new(),
-            exporters: BTreeMap::new(),
+            roots: Table::for_about(4),
+            exchanges: Table::for_about(256),
+            exporters: Table::for_about(1),
             next_exporter: 0,
         }
     }
@@ -94,7 +94,10 @@ impl<H: Host> Plugin<H> {
                 None
             }
         };
-        self.roots.entry(id).or_default().settings = settings;
+        match self.roots.get_mut(&id) {
+            Some(root) => root.settings = settings,
+            None => drop(self.roots.insert(id, Root { settings, draining: false })),
+        }
         self.publish();
     }
 
@@ -196,7 +199,7 @@ impl<H: Host> Plugin<H> {
         root.draining = true;
         let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
         let mut calling = false;
-        for (exporter_id, exporter) in &mut self.exporters {
+        for (exporter_id, exporter) in self.exporters.iter_mut() {
             // What another root context can still send need not be hurried.
             if effort(&self.roots, *exporter_id) == Effort::Drain {
                 exporter.pump(&mut means, id, Effort::Drain);
@@ -216,8 +219,8 @@ impl<H: Host> Plugin<H> {
             exporter.abandon(id, &mut self.stats);
         }
         let used: Vec<u32> = self.roots.values().filter_map(|r| r.settings.as_ref()).map(|s| s.exporter).collect();
-        let unused = self.exporters.extract_if(.., |id, _| !used.contains(id)).map(|(_, exporter)| exporter);
-        for exporter in unused.collect::<Vec<_>>() {
+        let unused: Vec<u32> = self.exporters.iter().map(|(id, _)| *id).filter(|id| !used.contains(id)).collect();
+        for exporter in unused.iter().filter_map(|id| self.exporters.remove(id)).collect::<Vec<_>>() {
             exporter.close(&mut self.stats);
         }
         self.publish();
@@ -230,7 +233,7 @@ impl<H: Host> Plugin<H> {
 }
 
 /// Whether an exporter has a root context left that will send for it later.
-fn effort(roots: &BTreeMap<u32, Root>, exporter: u32) -> Effort {
+fn effort(roots: &Table<Root>, exporter: u32) -> Effort {
     let serves = |root: &Root| !root.draining && root.settings.as_ref().is_some_and(|s| s.exporter == exporter);
     if roots.values().any(serves) { Effort::Usual } else { Effort::Drain }
 }

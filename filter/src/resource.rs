@@ -3,8 +3,6 @@
 //!
 //! Whoever is closer to the operator wins: pluginConfig, then the `OTEL_*` variables, then what Istio knows of the pod.
 
-use std::collections::BTreeMap;
-
 use crate::config::{MAX_RESOURCE_ATTRIBUTES, Resource};
 use crate::host::Host;
 use crate::otlp::{self, Value};
@@ -19,11 +17,11 @@ pub fn encode(settings: &Resource, host: &impl Host) -> Vec<u8> {
 }
 
 /// All attributes, each once.
-pub fn detect(settings: &Resource, host: &impl Host) -> BTreeMap<String, String> {
+pub fn detect(settings: &Resource, host: &impl Host) -> Vec<(String, String)> {
     let node = |key: &str| host.text(&["xds", "node", "metadata", key]);
     let label = |key: &str| host.text(&["xds", "node", "metadata", "LABELS", key]);
     let env = |key: &str| host.env(key).filter(|v| !v.is_empty());
-    let mut found = Attributes(BTreeMap::new());
+    let mut found = Attributes(Vec::new());
 
     found.add("telemetry.sdk.name", Some("otelmesh".to_owned()));
     found.add("telemetry.sdk.language", Some("rust".to_owned()));
@@ -53,19 +51,23 @@ pub fn detect(settings: &Resource, host: &impl Host) -> BTreeMap<String, String>
         found.add(&key, Some(value));
     }
     found.add("service.name", env("OTEL_SERVICE_NAME"));
-    for (key, value) in &settings.attributes {
+    for (key, value) in &settings.attributes.0 {
         found.add(key, Some(value.clone()));
     }
     found.0
 }
 
 /// A later value takes the place of an earlier one.
-struct Attributes(BTreeMap<String, String>);
+struct Attributes(Vec<(String, String)>);
 
 impl Attributes {
     fn add(&mut self, key: &str, value: Option<String>) {
         if let Some(value) = value.filter(|v| !v.is_empty()) {
-            self.0.insert(key.to_owned(), otlp::text(value.as_bytes()).into_owned());
+            let value = otlp::text(value.as_bytes()).into_owned();
+            match self.0.iter_mut().find(|(known, _)| known == key) {
+                Some((_, old)) => *old = value,
+                None => self.0.push((key.to_owned(), value)),
+            }
         }
     }
 }
@@ -104,8 +106,15 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    fn get(found: &[(String, String)], key: &str) -> Option<String> {
+        let mut values = found.iter().filter(|(known, _)| known == key).map(|(_, value)| value.clone());
+        let value = values.next();
+        assert_eq!(values.next(), None, "{key} is there twice");
+        value
+    }
+
     fn names(host: &Fake, settings: &Resource) -> String {
-        detect(settings, host).remove("service.name").unwrap()
+        get(&detect(settings, host), "service.name").unwrap()
     }
 
     #[test]
@@ -129,7 +138,7 @@ mod tests {
         assert_eq!(names(&host, &settings), "list");
         host.env.insert("OTEL_SERVICE_NAME".into(), "variable".into());
         assert_eq!(names(&host, &settings), "variable");
-        settings.attributes.insert("service.name".into(), "config".into());
+        settings.attributes.0.push(("service.name".into(), "config".into()));
         assert_eq!(names(&host, &settings), "config");
     }
 
@@ -145,11 +154,11 @@ mod tests {
         );
         host.env.insert("INSTANCE_IP".into(), "10.0.0.7".into());
         let found = detect(&Resource::default(), &host);
-        let get = |key: &str| found.get(key).map(String::as_str);
-        assert_eq!(get("k8s.namespace.name"), Some("shop"));
-        assert_eq!(get("k8s.pod.name"), Some("cart-5d-x"));
-        assert_eq!(get("k8s.deployment.name"), Some("cart"));
-        assert_eq!(get("k8s.pod.ip"), Some("10.0.0.7"));
+        let get = |key: &str| get(&found, key);
+        assert_eq!(get("k8s.namespace.name").as_deref(), Some("shop"));
+        assert_eq!(get("k8s.pod.name").as_deref(), Some("cart-5d-x"));
+        assert_eq!(get("k8s.deployment.name").as_deref(), Some("cart"));
+        assert_eq!(get("k8s.pod.ip").as_deref(), Some("10.0.0.7"));
         assert_eq!(get("k8s.cluster.name"), None);
     }
 
@@ -159,7 +168,7 @@ mod tests {
         host.set_property(&["xds", "node", "metadata", "WORKLOAD_NAME"], b"db");
         let owner = b"kubernetes://apis/apps/v1/namespaces/shop/statefulsets/db";
         host.set_property(&["xds", "node", "metadata", "OWNER"], owner);
-        assert!(!detect(&Resource::default(), &host).contains_key("k8s.deployment.name"));
+        assert_eq!(get(&detect(&Resource::default(), &host), "k8s.deployment.name"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::limits::{MAX_RESOURCE_ATTRIBUTES, MAX_RULES, MAX_TEMPLATES, MAX_TEXT};
 use crate::pattern::{HostPattern, PathTemplate};
-use crate::{Config, ConfigError, Exclude, Exporter, Format, Millis, Routes, response_flags};
+use crate::{Config, ConfigError, Exclude, Exporter, Format, Millis, Pairs, Routes, response_flags};
 
 impl Config {
     /// Checks every bound that the types cannot express.
@@ -66,7 +66,7 @@ impl Config {
             check(is_host, format_args!("propagation.boundaries: {host} is neither a name nor *.name"))?;
         }
 
-        let attributes = &self.resource.attributes;
+        let Pairs(attributes) = &self.resource.attributes;
         check(attributes.len() <= MAX_RESOURCE_ATTRIBUTES, "resource.attributes may hold 64 attributes at most")?;
         for (key, value) in attributes {
             check(!key.is_empty() && key.len() <= MAX_TEXT, "resource.attributes has an empty or overlong key")?;
@@ -115,7 +115,7 @@ impl Config {
         for (n, rule) in sampling.rules.iter().enumerate() {
             let of = |what: &'static str| move || format!("sampling.rules[{n}] {what}");
             let is_short =
-                [rule.methods.len(), rule.hosts.len(), rule.paths.len(), rule.ports.len(), rule.headers.len()]
+                [rule.methods.len(), rule.hosts.len(), rule.paths.len(), rule.ports.len(), rule.headers.0.len()]
                     .iter()
                     .all(|len| *len <= MAX_RULES);
             check_that(is_short, of("lists more than 64 of a kind"))?;

@@ -2,10 +2,9 @@
 //! rules of the OTLP specification ("OTLP/HTTP Response"): only 429, 502, 503, 504 and a lost connection are tried again,
 //! no sooner than `Retry-After` says, and a partial success never is. A success whose body cannot be decoded is a success.
 
-use std::time::UNIX_EPOCH;
-
 use prost::Message;
 
+use super::date;
 use crate::config::MAX_RETRY_AFTER;
 use crate::host::Headers;
 
@@ -94,10 +93,9 @@ impl Reply {
     fn wait(&self, now: u64) -> u64 {
         const SECOND: u64 = 1_000_000_000;
         let Some(text) = self.retry_after.as_deref().map(str::trim) else { return 0 };
-        let date = || httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok();
         let wait = match text.parse::<u64>() {
             Ok(seconds) => seconds.saturating_mul(SECOND),
-            Err(_) => date().map_or(0, |date| date.as_secs().saturating_mul(SECOND).saturating_sub(now)),
+            Err(_) => date::parse(text).map_or(0, |date| date.saturating_mul(SECOND).saturating_sub(now)),
         };
         wait.min(MAX_RETRY_AFTER.as_nanos())
     }
