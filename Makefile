@@ -40,7 +40,7 @@ test: wasm ## All tests that need no cluster, with the newest and the oldest Env
 	$(call say,'testing')
 	@e2e/run-tests.sh unit envoy registry
 
-e2e-api: ## The chart and the command against real Helm, Kubernetes, Istio, Prometheus and collector programs
+e2e-api: wasm envoy ## The chart and the command against real Helm, Kubernetes, Istio, Prometheus and collector programs
 	$(call say,'providing what the tests run')
 	@e2e/fetch-go-tools.sh
 	$(call say,'testing')

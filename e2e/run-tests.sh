@@ -68,6 +68,7 @@ for group in "$@"; do
       run 'sampling against the collector' cargo test -p otelmesh-e2e --test sampling
       run 'chart against Helm' cargo test -p otelmesh-e2e --test helm
       run 'chart against schemas, istioctl' cargo test -p otelmesh-e2e --test schemas --test istioctl
+      run 'filter against the collector' cargo test -p otelmesh-e2e --test otlp
       run 'chart against the collector' cargo test -p otelmesh-e2e --test collector --test dashboards --test load --test topology
       run 'chart against promtool' cargo test -p otelmesh-e2e --test rules
       run 'commands against an API server' cargo test -p otelmesh-e2e --test api

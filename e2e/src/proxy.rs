@@ -32,6 +32,8 @@ pub struct Setup {
     pub outbound: SocketAddr,
     /// What both of them speak.
     pub protocol: Protocol,
+    /// Where exports go instead of to the receiver.
+    pub collector: Option<SocketAddr>,
     /// Last changes to the bootstrap.
     pub edit: Box<dyn FnOnce(&mut Value)>,
     /// Further arguments of Envoy.
@@ -67,6 +69,7 @@ impl Setup {
             inbound: upstream,
             outbound: upstream,
             protocol: Protocol::Http1,
+            collector: None,
             edit: Box::new(|_| {}),
             args: Vec::new(),
             receiver_is_up: true,
@@ -88,6 +91,11 @@ impl Setup {
                 config[key][name] = json!(value);
             }
         }
+        let (collector, speaks) = if config["exporter"]["protocol"] == "grpc" {
+            (receiver.grpc(), Protocol::Http2)
+        } else {
+            (receiver.http(), Protocol::Http1)
+        };
         let module = crate::wasm();
         let filter = wasm_filter(&WasmFilter {
             name: "otelmesh",
@@ -106,7 +114,7 @@ impl Setup {
             vec![
                 cluster("inbound", self.inbound, self.protocol),
                 cluster("outbound", self.outbound, self.protocol),
-                cluster(COLLECTOR, receiver.http(), Protocol::Http1),
+                cluster(COLLECTOR, self.collector.unwrap_or(collector), speaks),
             ],
         );
         (self.edit)(&mut bootstrap);

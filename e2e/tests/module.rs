@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use wasmparser::{ExternalKind, Parser, Payload};
 
 /// proxy-wasm ABI 0.2.1.
-const ENV: [&str; 15] = [
+const ENV: [&str; 16] = [
+    "proxy_call_foreign_function",
     "proxy_define_metric",
     "proxy_done",
     "proxy_get_buffer_bytes",

@@ -20,6 +20,8 @@ pub struct Payload {
     pub records: Vec<u8>,
     /// How many they are.
     pub items: u32,
+    /// When the oldest of them came, Unix time in nanoseconds.
+    pub since: u64,
 }
 
 /// What became of a record.
@@ -78,7 +80,15 @@ impl Batch {
             return None;
         }
         let items = std::mem::take(&mut self.items);
-        Some(Payload { records: std::mem::take(&mut self.records), items })
+        let mut records = std::mem::take(&mut self.records);
+        // It may wait for long, and the bound on what waits is meant for what is allocated, too.
+        records.shrink_to_fit();
+        Some(Payload { records, items, since: self.since })
+    }
+
+    /// When the oldest record came, if there is one.
+    pub fn since(&self) -> Option<u64> {
+        (self.items > 0).then_some(self.since)
     }
 
     /// Bytes held.

@@ -1,20 +1,24 @@
-//! Records → a receiver. In: records of each signal, ticks, and replies to our own calls. Out: OTLP/HTTP exports to one
+//! Records → a receiver. In: records of each signal, ticks, and replies to our own calls. Out: OTLP exports to one
 //! Envoy cluster, at most `batch.maxInFlight` at once and `batch.maxQueueBytes` held, and a count for everything that
 //! did not arrive. An exporter is shared by all root contexts of a worker that send to the same place, and outlives a
 //! change of their configuration.
 
 mod backoff;
 mod date;
+mod gzip;
 mod reply;
+mod request;
+mod wire;
 
 use std::collections::VecDeque;
 
 use self::backoff::Backoff;
 pub use self::reply::Reply;
 use self::reply::Verdict;
+use self::request::{Encoding, Request};
 use crate::batch::{Batch, Offer, Payload};
-use crate::config;
-use crate::host::{Call, Host, LogLevel, Status};
+use crate::config::{self, DropPolicy};
+use crate::host::{Host, LogLevel, Status};
 use crate::otlp;
 use crate::propagation::id::Generator;
 use crate::stats::{Counter, Signal, Stats};
@@ -22,6 +26,11 @@ use crate::stats::{Counter, Signal, Stats};
 /// Names us to receivers, and to ourselves where a collector has a sidecar (OTLP exporter specification, "User Agent").
 pub const USER_AGENT: &str =
     concat!("otelmesh/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
+
+/// How [`USER_AGENT`] begins in every version.
+pub const USER_AGENT_PREFIX: &str = "otelmesh/";
+
+pub use self::request::GRPC_PATHS;
 
 /// Where exports go, and the bounds on the way: what makes two exporters the same.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +50,7 @@ pub struct Exporter {
     lanes: [Lane; 2],
     in_flight: Vec<InFlight>,
     backoff: Backoff,
+    encoding: Encoding,
     health: Health,
 }
 
@@ -59,6 +69,7 @@ struct InFlight {
     root: u32,
     signal: Signal,
     payload: Payload,
+    is_compressed: bool,
 }
 
 /// What the last export came to; only a change is worth a line in the log.
@@ -91,6 +102,20 @@ pub struct Means<'a, H> {
     pub now: u64,
 }
 
+// === impl Lane ===
+
+impl Lane {
+    /// Since when the oldest record that can be dropped or sent has been here.
+    fn since(&self) -> Option<u64> {
+        self.sealed.front().map(|payload| payload.since).or_else(|| self.batch.since())
+    }
+
+    /// The oldest payload.
+    fn take(&mut self) -> Option<Payload> {
+        self.sealed.pop_front().or_else(|| self.batch.take())
+    }
+}
+
 // === impl Exporter ===
 
 impl Exporter {
@@ -98,6 +123,7 @@ impl Exporter {
     pub fn new(target: Target) -> Self {
         let lane = |signal| Lane { signal, sealed: VecDeque::new(), batch: Batch::default() };
         Self {
+            encoding: Encoding::new(target.exporter.compression),
             target,
             lanes: Signal::ALL.map(lane),
             in_flight: Vec::new(),
@@ -115,10 +141,14 @@ impl Exporter {
     pub fn record(&mut self, signal: Signal, now: u64, stats: &mut Stats, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let ledger = signal.ledger();
         stats.count(ledger.recorded);
-        let room = (self.target.batch.max_queue_bytes as usize).saturating_sub(self.bytes());
         let limits = &self.target.batch;
+        let room = match limits.drop_policy {
+            DropPolicy::Newest => (limits.max_queue_bytes as usize).saturating_sub(self.bytes()),
+            // Room is made afterwards, for as much as there is to make room for.
+            DropPolicy::Oldest => usize::MAX,
+        };
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) else { return false };
-        match lane.batch.offer(limits, room, now, write) {
+        let is_full = match lane.batch.offer(limits, room, now, write) {
             Offer::Taken => lane.batch.items() >= limits.max_export_batch_size,
             Offer::Sealed(payload) => {
                 lane.sealed.push_back(payload);
@@ -132,6 +162,20 @@ impl Exporter {
                 stats.count(ledger.queue_full);
                 false
             }
+        };
+        if limits.drop_policy == DropPolicy::Oldest {
+            self.make_room(stats);
+        }
+        is_full
+    }
+
+    /// Drops whole batches, those that have waited longest first, until what is held is within bounds again.
+    fn make_room(&mut self, stats: &mut Stats) {
+        while self.bytes() > self.target.batch.max_queue_bytes as usize {
+            let waiting = self.lanes.iter_mut().filter_map(|lane| Some((lane.since()?, lane)));
+            let Some((_, lane)) = waiting.min_by_key(|(since, _)| *since) else { return };
+            let Some(payload) = lane.take() else { return };
+            stats.add(lane.signal.ledger().queue_full, u64::from(payload.items));
         }
     }
 
@@ -167,7 +211,7 @@ impl Exporter {
                 || (effort == Effort::Drain && lane.batch.items() > 0)
         };
         let lane = lanes.iter_mut().filter(ready).min_by_key(|lane| under_way(lane.signal))?;
-        Some((lane.signal, lane.sealed.pop_front().or_else(|| lane.batch.take())?))
+        Some((lane.signal, lane.take()?))
     }
 
     /// Hands a payload to Envoy; answers whether that worked.
@@ -180,28 +224,13 @@ impl Exporter {
         effort: Effort,
     ) -> bool {
         let exporter = &self.target.exporter;
-        let path = match signal {
-            Signal::Traces => &exporter.traces_path,
-            Signal::Logs => &exporter.logs_path,
-        };
-        let body = otlp::export_request(&self.target.resource, &payload.records);
-        let sent = means.host.call(&Call {
-            cluster: &exporter.cluster,
-            headers: &[
-                (":method", "POST"),
-                (":path", path),
-                (":authority", exporter.host()),
-                (":scheme", "http"),
-                ("content-type", "application/x-protobuf"),
-                ("user-agent", USER_AGENT),
-            ],
-            body: &body,
-            timeout_ms: exporter.timeout.0,
-        });
-        match sent {
+        let message = otlp::export_request(&self.target.resource, &payload.records);
+        let request = Request::new(message, exporter.protocol, &mut self.encoding, means.host);
+        match request.call(signal, exporter, means.host) {
             Ok(token) => {
                 means.stats.count(Counter::ExportsStarted);
-                self.in_flight.push(InFlight { token, root, signal, payload });
+                let is_compressed = request.is_compressed;
+                self.in_flight.push(InFlight { token, root, signal, payload, is_compressed });
                 true
             }
             Err(status) => {
@@ -230,15 +259,19 @@ impl Exporter {
         effort: Effort,
     ) -> Option<u32> {
         let at = self.in_flight.iter().position(|call| call.token == token)?;
-        let InFlight { root, signal, payload, .. } = self.in_flight.swap_remove(at);
+        // In order, so that what has to wait again does so in the order in which it was sent.
+        let InFlight { root, signal, payload, is_compressed, .. } = self.in_flight.remove(at);
         let ledger = signal.ledger();
-        match reply.verdict(means.now) {
+        match reply.verdict(self.target.exporter.protocol, means.now) {
             Verdict::Taken { rejected, message } => {
                 let rejected = rejected.min(payload.items);
                 means.stats.count(Counter::ExportsSucceeded);
                 means.stats.add(ledger.rejected, u64::from(rejected));
                 means.stats.add(ledger.exported, u64::from(payload.items.saturating_sub(rejected)));
                 self.backoff.reset();
+                if is_compressed {
+                    self.encoding = Encoding::Gzip;
+                }
                 match rejected {
                     0 => self.turn(means.host, Health::Up, ""),
                     _ => self.turn(means.host, Health::Partial, &message),
@@ -247,6 +280,12 @@ impl Exporter {
             Verdict::Retry { cause, wait } => {
                 self.postpone(means, signal, payload, wait, effort);
                 self.turn(means.host, Health::Down, &cause);
+            }
+            // It may be the compression that it refuses; plain, it gets the same records once more.
+            Verdict::Refused(_) if is_compressed && self.encoding != Encoding::Gzip && effort == Effort::Usual => {
+                self.encoding = Encoding::Identity;
+                means.stats.count(Counter::ExportsRetried);
+                self.put_back(signal, payload);
             }
             Verdict::Refused(cause) => {
                 means.stats.count(Counter::ExportsFailed);
@@ -274,8 +313,14 @@ impl Exporter {
         }
         means.stats.count(Counter::ExportsRetried);
         self.backoff.fail(means.now, wait, means.ids.number());
+        self.put_back(signal, payload);
+    }
+
+    fn put_back(&mut self, signal: Signal, payload: Payload) {
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) {
-            lane.sealed.push_front(payload);
+            // Before all that came later, some of which may be back already.
+            let at = lane.sealed.partition_point(|waiting| waiting.since < payload.since);
+            lane.sealed.insert(at, payload);
         }
     }
 
@@ -297,7 +342,7 @@ impl Exporter {
     }
 
     /// Bytes of records held.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let sealed = |lane: &Lane| lane.sealed.iter().map(|p| p.records.len()).sum::<usize>();
         let lanes: usize = self.lanes.iter().map(|lane| sealed(lane).saturating_add(lane.batch.bytes())).sum();
         let in_flight: usize = self.in_flight.iter().map(|call| call.payload.records.len()).sum();

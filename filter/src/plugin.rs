@@ -165,12 +165,16 @@ impl<H: Host> Plugin<H> {
     }
 
     /// A reply to an export, or the news that there will be none: then there are no headers.
-    pub fn on_call_response(&mut self, token: u32, headers: u32, body: u32) {
+    pub fn on_call_response(&mut self, token: u32, headers: u32, body: u32, trailers: u32) {
         let mut reply = Reply::default();
         if headers > 0 {
-            reply = Reply::of(&self.host.headers(MapKind::CallResponseHeaders).unwrap_or_default());
+            reply.headers = Some(self.host.headers(MapKind::CallResponseHeaders).unwrap_or_default());
+            reply.body_len = body as usize;
             if body > 0 {
                 reply.body = self.host.call_response_body(Reply::BODY_LIMIT).unwrap_or_default();
+            }
+            if trailers > 0 {
+                reply.trailers = self.host.headers(MapKind::CallResponseTrailers).unwrap_or_default();
             }
         }
         let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);

@@ -5,7 +5,7 @@ use crate::attributes::custom::Custom;
 use crate::attributes::{Kind, Request};
 use crate::config::pattern::PathTemplate;
 use crate::config::{Config, Direction, Exporter, LogPolicy, Propagation};
-use crate::export::USER_AGENT;
+use crate::export::{GRPC_PATHS, USER_AGENT_PREFIX};
 use crate::host::{Headers, Host};
 use crate::propagation::{Propagators, SpanContext};
 use crate::route::Routes;
@@ -81,9 +81,9 @@ impl Settings {
     pub(crate) fn ignores(&self, headers: &Headers) -> Option<Counter> {
         let agent = headers.get(b"user-agent").unwrap_or_default();
         let path = headers.get(b":path").unwrap_or_default();
-        let Exporter { traces_path, logs_path, .. } = &self.config.exporter;
-        // A collector with a sidecar must not be asked to record that it was sent records.
-        if agent == USER_AGENT.as_bytes() && [traces_path, logs_path].iter().any(|own| own.as_bytes() == path) {
+        // A collector with a sidecar must not be asked to record that it was sent records, over either protocol and by
+        // any version of ours.
+        if agent.starts_with(USER_AGENT_PREFIX.as_bytes()) && self.is_export(path) {
             return Some(Counter::ExchangesOwnExport);
         }
         let path = path.split(|b| *b == b'?').next().unwrap_or_default();
@@ -91,6 +91,11 @@ impl Settings {
         let is_excluded = self.excluded_paths.iter().any(|template| template.matches(path))
             || self.config.exclude.user_agents.iter().any(|prefix| agent.starts_with(prefix.as_bytes()));
         is_excluded.then_some(Counter::ExchangesExcluded)
+    }
+
+    fn is_export(&self, path: &[u8]) -> bool {
+        let Exporter { traces_path, logs_path, .. } = &self.config.exporter;
+        [traces_path, logs_path].iter().any(|own| own.as_bytes() == path) || path.starts_with(GRPC_PATHS.as_bytes())
     }
 
     /// Everything of a request that its records will need.

@@ -2,6 +2,7 @@
 
 mod collector;
 mod configuration;
+mod exports;
 mod hostile;
 mod propagation;
 mod replies;

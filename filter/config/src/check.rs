@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use crate::limits::{MAX_RESOURCE_ATTRIBUTES, MAX_RULES, MAX_TEMPLATES, MAX_TEXT};
+use crate::limits::{DEFAULT_CLUSTER, MAX_RESOURCE_ATTRIBUTES, MAX_RULES, MAX_TEMPLATES, MAX_TEXT};
 use crate::pattern::{HostPattern, PathTemplate};
-use crate::{Config, ConfigError, Exclude, Exporter, Format, Millis, Pairs, Routes, response_flags};
+use crate::{Config, ConfigError, Exclude, Exporter, Format, Millis, Pairs, Protocol, Routes, response_flags};
 
 impl Config {
     /// Checks every bound that the types cannot express.
@@ -13,10 +13,14 @@ impl Config {
     /// # Errors
     /// A sentence that names the key and its bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let Exporter { cluster, authority, traces_path, logs_path, timeout } = &self.exporter;
+        let Exporter { cluster, authority, protocol, compression: _, traces_path, logs_path, timeout } = &self.exporter;
         check(
             !cluster.is_empty() && is_text(cluster),
             "exporter.cluster must name an Envoy cluster in printable ASCII",
+        )?;
+        check(
+            *protocol == Protocol::HttpProtobuf || cluster != DEFAULT_CLUSTER,
+            "exporter.cluster must name the receiver's gRPC port, usually 4317, where exporter.protocol is grpc",
         )?;
         check(is_text(authority), "exporter.authority must be printable ASCII")?;
         for (key, path) in [("tracesPath", traces_path), ("logsPath", logs_path)] {

@@ -39,7 +39,7 @@ mod records;
 pub mod response_flags;
 mod sampling;
 
-pub use export::{Batch, Exporter};
+pub use export::{Batch, Compression, DropPolicy, Exporter, Protocol};
 pub use limits::*;
 pub use millis::Millis;
 pub use pairs::Pairs;

@@ -34,6 +34,14 @@ unsafe extern "C" {
         timeout_ms: u32,
         token: *mut u32,
     ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_len: usize,
+        argument: *const u8,
+        argument_len: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+    ) -> u32;
     fn proxy_set_effective_context(id: u32) -> u32;
     fn proxy_done() -> u32;
 }
@@ -181,6 +189,14 @@ impl Host for Envoy {
         .map(|()| token)
     }
 
+    fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        const NAME: &str = "compress";
+        // SAFETY: the host only reads name and argument; for the rest see `owned`.
+        owned(|data, len| unsafe {
+            proxy_call_foreign_function(NAME.as_ptr(), NAME.len(), bytes.as_ptr(), bytes.len(), data, len)
+        })
+    }
+
     fn done(&mut self, id: u32) {
         // SAFETY: plain numbers; the host refuses an id that it does not know.
         unsafe {
@@ -246,8 +262,8 @@ extern "C" fn proxy_on_request_headers(id: u32, _count: u32, _end: u32) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_http_call_response(_id: u32, token: u32, headers: u32, body: u32, _trailers: u32) {
-    with((), |plugin| plugin.on_call_response(token, headers, body));
+extern "C" fn proxy_on_http_call_response(_id: u32, token: u32, headers: u32, body: u32, trailers: u32) {
+    with((), |plugin| plugin.on_call_response(token, headers, body, trailers));
 }
 
 #[unsafe(no_mangle)]

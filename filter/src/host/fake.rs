@@ -4,6 +4,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 
 use super::{Call, Headers, Host, LogLevel, MapKind, MetricKind, Status};
 
@@ -39,12 +43,15 @@ pub(crate) struct Fake {
     pub(crate) response_headers: Vec<(String, Vec<u8>)>,
     pub(crate) reply_headers: Vec<(String, Vec<u8>)>,
     pub(crate) reply_body: Vec<u8>,
+    pub(crate) reply_trailers: Vec<(String, Vec<u8>)>,
     pub(crate) shared: BTreeMap<String, Vec<u8>>,
     pub(crate) lines: Vec<(LogLevel, String)>,
     pub(crate) tick_ms: u32,
     pub(crate) calls: Vec<Made>,
     /// What calls are answered with; `None` accepts them.
     pub(crate) refuse_calls: Option<Status>,
+    /// Whether it offers compression.
+    pub(crate) compresses: bool,
     /// What header writes are answered with.
     pub(crate) refuse_writes: Option<Status>,
     pub(crate) done: Vec<u32>,
@@ -130,6 +137,7 @@ impl Host for Fake {
             MapKind::RequestHeaders => (&self.request_headers, &[Phase::RequestHeaders, Phase::Log]),
             MapKind::ResponseHeaders => (&self.response_headers, &[Phase::Log]),
             MapKind::CallResponseHeaders => (&self.reply_headers, &[Phase::CallResponse]),
+            MapKind::CallResponseTrailers => (&self.reply_trailers, &[Phase::CallResponse]),
         };
         self.require(phases.contains(&self.phase), || format!("{map:?}")).then(|| wire(pairs))
     }
@@ -218,6 +226,11 @@ impl Host for Fake {
             phase: self.phase,
         });
         Ok(self.tokens)
+    }
+
+    fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        self.compresses.then(|| encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap())
     }
 
     fn done(&mut self, id: u32) {

@@ -13,6 +13,7 @@ use crate::host::fake::{Fake, Made, Phase};
 mod accounting;
 mod configuration;
 mod exchanges;
+mod protocols;
 
 /// The first root context; [`World::root`] makes more.
 const ROOT: u32 = 1;
@@ -108,8 +109,9 @@ impl World {
         let status = headers.first();
         self.host().reply_body = body.to_vec();
         let (token, count, len) = (call.token, u32::from(status.is_some()), body.len() as u32);
+        let trailers = self.host().reply_trailers.len() as u32;
         self.host().reply_headers = headers;
-        self.during(Phase::CallResponse, |plugin| plugin.on_call_response(token, count, len));
+        self.during(Phase::CallResponse, |plugin| plugin.on_call_response(token, count, len, trailers));
         call
     }
 
