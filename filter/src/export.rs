@@ -47,7 +47,7 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Exporter {
     target: Target,
-    lanes: [Lane; 2],
+    lanes: [Lane; Signal::ALL.len()],
     in_flight: Vec<InFlight>,
     backoff: Backoff,
     encoding: Encoding,
@@ -139,8 +139,20 @@ impl Exporter {
 
     /// Takes the record that `write` encodes; answers whether a batch is full, so that it is time to [`Self::pump`].
     pub fn record(&mut self, signal: Signal, now: u64, stats: &mut Stats, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.record_items(signal, now, 1, stats, write)
+    }
+
+    /// The same for a record that counts as several: the data points of a metric.
+    fn record_items(
+        &mut self,
+        signal: Signal,
+        now: u64,
+        items: u32,
+        stats: &mut Stats,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let ledger = signal.ledger();
-        stats.count(ledger.recorded);
+        stats.add(ledger.recorded, u64::from(items));
         let limits = &self.target.batch;
         let room = match limits.drop_policy {
             DropPolicy::Newest => (limits.max_queue_bytes as usize).saturating_sub(self.bytes()),
@@ -148,18 +160,18 @@ impl Exporter {
             DropPolicy::Oldest => usize::MAX,
         };
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) else { return false };
-        let is_full = match lane.batch.offer(limits, room, now, write) {
+        let is_full = match lane.batch.offer(limits, room, now, items, write) {
             Offer::Taken => lane.batch.items() >= limits.max_export_batch_size,
             Offer::Sealed(payload) => {
                 lane.sealed.push_back(payload);
                 true
             }
             Offer::TooLarge => {
-                stats.count(ledger.too_large);
+                stats.add(ledger.too_large, u64::from(items));
                 false
             }
             Offer::NoRoom => {
-                stats.count(ledger.queue_full);
+                stats.add(ledger.queue_full, u64::from(items));
                 false
             }
         };

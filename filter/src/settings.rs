@@ -94,8 +94,9 @@ impl Settings {
     }
 
     fn is_export(&self, path: &[u8]) -> bool {
-        let Exporter { traces_path, logs_path, .. } = &self.config.exporter;
-        [traces_path, logs_path].iter().any(|own| own.as_bytes() == path) || path.starts_with(GRPC_PATHS.as_bytes())
+        let Exporter { traces_path, logs_path, metrics_path, .. } = &self.config.exporter;
+        [traces_path, logs_path, metrics_path].iter().any(|own| own.as_bytes() == path)
+            || path.starts_with(GRPC_PATHS.as_bytes())
     }
 
     /// Everything of a request that its records will need.

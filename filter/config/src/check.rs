@@ -13,7 +13,8 @@ impl Config {
     /// # Errors
     /// A sentence that names the key and its bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let Exporter { cluster, authority, protocol, compression: _, traces_path, logs_path, timeout } = &self.exporter;
+        let Exporter { cluster, authority, protocol, compression: _, traces_path, logs_path, metrics_path, timeout } =
+            &self.exporter;
         check(
             !cluster.is_empty() && is_text(cluster),
             "exporter.cluster must name an Envoy cluster in printable ASCII",
@@ -23,7 +24,7 @@ impl Config {
             "exporter.cluster must name the receiver's gRPC port, usually 4317, where exporter.protocol is grpc",
         )?;
         check(is_text(authority), "exporter.authority must be printable ASCII")?;
-        for (key, path) in [("tracesPath", traces_path), ("logsPath", logs_path)] {
+        for (key, path) in [("tracesPath", traces_path), ("logsPath", logs_path), ("metricsPath", metrics_path)] {
             check(
                 path.starts_with('/') && is_text(path),
                 format_args!("exporter.{key} must be a path that starts with /"),

@@ -8,6 +8,8 @@ pub const DEFAULT_CLUSTER: &str = "outbound|4318||otel-collector.otelmesh.svc.cl
 pub const DEFAULT_TRACES_PATH: &str = "/v1/traces";
 /// See [`DEFAULT_TRACES_PATH`].
 pub const DEFAULT_LOGS_PATH: &str = "/v1/logs";
+/// See [`DEFAULT_TRACES_PATH`].
+pub const DEFAULT_METRICS_PATH: &str = "/v1/metrics";
 /// `OTEL_EXPORTER_OTLP_TIMEOUT` of the OpenTelemetry specification.
 pub const DEFAULT_TIMEOUT: Millis = Millis(10_000);
 /// Shorter than Istio's five seconds of drain, so that a stopping proxy still sends what it holds.

@@ -119,9 +119,9 @@ impl World {
         self.plugin.host.stat(&format!("otelmesh_{name}"))
     }
 
-    /// Asserts that the books of both signals are in order.
+    /// Asserts that the books of every signal are in order.
     fn balance(&self) {
-        for noun in ["spans", "logs"] {
+        for noun in ["spans", "logs", "data_points"] {
             let prefix = format!("otelmesh_{noun}_");
             let left: i64 = self
                 .plugin
