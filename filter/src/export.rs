@@ -19,6 +19,7 @@ use self::request::{Encoding, Request};
 use crate::batch::{Batch, Offer, Payload};
 use crate::config::{self, DropPolicy};
 use crate::host::{Host, LogLevel, Status};
+use crate::metric::{Meter, Portion};
 use crate::otlp;
 use crate::propagation::id::Generator;
 use crate::stats::{Counter, Signal, Stats};
@@ -26,6 +27,9 @@ use crate::stats::{Counter, Signal, Stats};
 /// Names us to receivers, and to ourselves where a collector has a sidecar (OTLP exporter specification, "User Agent").
 pub const USER_AGENT: &str =
     concat!("otelmesh/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
+
+/// The shared number of the next writer of metrics in this process.
+pub const WRITERS: &str = "otelmesh.writers";
 
 /// How [`USER_AGENT`] begins in every version.
 pub const USER_AGENT_PREFIX: &str = "otelmesh/";
@@ -39,6 +43,8 @@ pub struct Target {
     pub exporter: config::Exporter,
     /// The bounds.
     pub batch: config::Batch,
+    /// How exchanges are measured.
+    pub metrics: config::Metrics,
     /// The encoded `Resource` of every export.
     pub resource: Vec<u8>,
 }
@@ -52,6 +58,7 @@ pub struct Exporter {
     backoff: Backoff,
     encoding: Encoding,
     health: Health,
+    meter: Option<Meter>,
 }
 
 /// The records of one signal, oldest first: sealed ones, then those of the batch.
@@ -124,6 +131,7 @@ impl Exporter {
         let lane = |signal| Lane { signal, sealed: VecDeque::new(), batch: Batch::default() };
         Self {
             encoding: Encoding::new(target.exporter.compression),
+            meter: Meter::new(&target.metrics),
             target,
             lanes: Signal::ALL.map(lane),
             in_flight: Vec::new(),
@@ -181,6 +189,34 @@ impl Exporter {
         is_full
     }
 
+    /// Where exchanges are measured; `None` where they are not.
+    pub fn meter(&mut self) -> Option<&mut Meter> {
+        self.meter.as_mut()
+    }
+
+    /// Turns what was measured into data points, once an interval, or for the last time.
+    fn collect<H: Host>(&mut self, means: &mut Means<'_, H>, effort: Effort) {
+        // As long as the last ones wait, more of them would only take the room of spans and logs: nothing is lost that
+        // the meter still holds.
+        let is_stuck = self.lanes.iter().any(|lane| lane.signal == Signal::Metrics && lane.since().is_some());
+        let is_time = |meter: &Meter| match effort {
+            Effort::Usual => meter.is_due(means.now) && !is_stuck,
+            Effort::Drain => meter.is_fresh(),
+        };
+        let Some(mut meter) = self.meter.take_if(|meter| is_time(meter)) else { return };
+        if meter.writer().is_none() {
+            let number = means.host.next_number(WRITERS).map_or_else(|| means.ids.number() >> 32, u64::from);
+            *meter.writer() = i64::try_from(number).ok();
+        }
+        let config::Batch { max_export_batch_size, max_export_batch_bytes, .. } = self.target.batch;
+        let portion = Portion { points: max_export_batch_size, bytes: max_export_batch_bytes as usize / 4 };
+        let Means { stats, now, .. } = means;
+        meter.collect(*now, portion, &mut |points, metric| {
+            self.record_items(Signal::Metrics, *now, points, stats, |buf| buf.extend_from_slice(metric));
+        });
+        self.meter = Some(meter);
+    }
+
     /// Drops whole batches, those that have waited longest first, until what is held is within bounds again.
     fn make_room(&mut self, stats: &mut Stats) {
         while self.bytes() > self.target.batch.max_queue_bytes as usize {
@@ -193,6 +229,7 @@ impl Exporter {
 
     /// Sends what is ready, on behalf of `root`.
     pub fn pump<H: Host>(&mut self, means: &mut Means<'_, H>, root: u32, effort: Effort) {
+        self.collect(means, effort);
         loop {
             let may_send = match effort {
                 Effort::Usual => {

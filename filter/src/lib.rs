@@ -28,6 +28,7 @@ pub mod redact;
 pub mod resource;
 pub mod span;
 pub mod log;
+pub mod metric;
 pub mod otlp;
 pub mod batch;
 pub mod export;

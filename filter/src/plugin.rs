@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::config::{Config, MAX_LIVE_EXCHANGES};
 use crate::exchange::{Exchange, Scene};
-use crate::export::{Effort, Exporter, Means, Reply, Target};
+use crate::export::{Effort, Exporter, Means, Reply, Target, WRITERS};
 use crate::host::{Host, LogLevel, MapKind};
 use crate::propagation::id::Generator;
 use crate::resource;
@@ -119,8 +119,13 @@ impl<H: Host> Plugin<H> {
         let target = Target {
             exporter: config.exporter.clone(),
             batch: config.batch.clone(),
+            metrics: config.metrics.clone(),
             resource: resource::encode(&config.resource, &self.host),
         };
+        // Envoy configures its main thread first, so this is there before workers count it up.
+        if config.metrics.enabled && self.host.shared(WRITERS).is_none() {
+            self.host.set_shared(WRITERS, &0u32.to_le_bytes());
+        }
         let known = self.exporters.iter().find(|(_, exporter)| exporter.serves(&target)).map(|(id, _)| *id);
         let exporter = known.unwrap_or_else(|| {
             let id = self.next_exporter;
@@ -149,11 +154,15 @@ impl<H: Host> Plugin<H> {
         let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
         let mut scene = Scene { host: &mut self.host, stats: &mut self.stats, ids: &mut self.ids };
         exchange.on_request_headers(settings, &mut scene);
+        if settings.config.metrics.active_requests {
+            exchange.enter(settings.exporter, self.exporters.get_mut(&settings.exporter));
+        }
     }
 
     /// An exchange is over.
     pub fn on_log(&mut self, id: u32) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        exchange.leave(&mut self.exporters);
         let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
         let Some(exporter) = self.exporters.get_mut(&settings.exporter) else { return };
         let mut scene = Scene { host: &mut self.host, stats: &mut self.stats, ids: &mut self.ids };
@@ -216,7 +225,11 @@ impl<H: Host> Plugin<H> {
 
     /// A context is gone.
     pub fn on_delete(&mut self, id: u32) {
-        if self.exchanges.remove(&id).is_some() || self.roots.remove(&id).is_none() {
+        if let Some(mut exchange) = self.exchanges.remove(&id) {
+            exchange.leave(&mut self.exporters);
+            return;
+        }
+        if self.roots.remove(&id).is_none() {
             return;
         }
         for exporter in self.exporters.values_mut() {

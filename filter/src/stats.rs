@@ -82,6 +82,8 @@ counters! {
     TracesOverLimit = "otelmesh_traces_over_limit",
     /// Spans that are exported although their trace is not recorded.
     SpansKept = "otelmesh_kept_spans",
+    /// Exchanges measured without their attributes because `metrics.maxSeries` sets of them were in use.
+    MetricsOverflow = "otelmesh_metrics_overflow",
     /// Requests with a malformed `traceparent`, or two of them.
     MalformedTracecontext = "otelmesh_malformed_tracecontext",
     /// Requests with a malformed `b3`.

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use crate::limits::{DEFAULT_CLUSTER, MAX_RESOURCE_ATTRIBUTES, MAX_RULES, MAX_TEMPLATES, MAX_TEXT};
+use crate::limits::{
+    DEFAULT_CLUSTER, MAX_BOUNDARIES, MAX_BUCKETS, MAX_RESOURCE_ATTRIBUTES, MAX_RULES, MAX_TEMPLATES, MAX_TEXT,
+};
 use crate::pattern::{HostPattern, PathTemplate};
 use crate::{Config, ConfigError, Exclude, Exporter, Format, Millis, Pairs, Protocol, Routes, response_flags};
 
@@ -64,6 +66,7 @@ impl Config {
         check((0.0..=1.0).contains(&self.logs.ratio), "logs.ratio must be from 0 to 1")?;
         self.check_attributes()?;
         self.check_sampling()?;
+        self.check_metrics()?;
 
         check(p.boundaries.len() <= MAX_RULES, "propagation.boundaries may hold 64 boundaries at most")?;
         for host in p.boundaries.iter().flat_map(|boundary| &boundary.hosts) {
@@ -108,6 +111,23 @@ impl Config {
             check(
                 !attribute.is_secret(),
                 format_args!("attributes: {name} would show a header that carries credentials"),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn check_metrics(&self) -> Result<(), ConfigError> {
+        let m = &self.metrics;
+        let intervals = Millis(1_000)..=Millis(600_000);
+        check(intervals.contains(&m.interval), "metrics.interval must be from 1s to 10m")?;
+        check((2..=MAX_BUCKETS).contains(&m.max_buckets), "metrics.maxBuckets must be from 2 to 160")?;
+        check((10..=10_000).contains(&m.max_series), "metrics.maxSeries must be from 10 to 10000")?;
+        for (key, bounds) in [("boundaries", &m.boundaries), ("sizeBoundaries", &m.size_boundaries)] {
+            check(
+                (1..=MAX_BOUNDARIES).contains(&bounds.len())
+                    && bounds.iter().all(|bound| (0.0..=1e15).contains(bound))
+                    && bounds.is_sorted_by(|a, b| a < b),
+                format_args!("metrics.{key} must hold 1 to 64 numbers from 0 to 1e15, each larger than the one before"),
             )?;
         }
         Ok(())

@@ -30,6 +30,7 @@ pub mod decimal;
 mod export;
 mod json;
 mod limits;
+mod metrics;
 mod millis;
 mod pairs;
 pub mod pattern;
@@ -41,6 +42,7 @@ mod sampling;
 
 pub use export::{Batch, Compression, DropPolicy, Exporter, Protocol};
 pub use limits::*;
+pub use metrics::{HistogramForm, Metrics, Temporality};
 pub use millis::Millis;
 pub use pairs::Pairs;
 pub use propagation::{Boundary, BoundaryPolicy, Format, Propagation, Side, Trust};
@@ -83,6 +85,9 @@ pub struct Config {
     /// Access logs.
     #[serde(deserialize_with = "of_object")]
     pub logs: Logs,
+    /// Metrics.
+    #[serde(deserialize_with = "of_object")]
+    pub metrics: Metrics,
 }
 
 /// Why a pluginConfig was refused, as a sentence for the operator.
@@ -101,6 +106,7 @@ object!(Config {
     resource = "resource",
     traces = "traces",
     logs = "logs",
+    metrics = "metrics",
 });
 
 // === impl Config ===

@@ -13,6 +13,7 @@ use crate::host::fake::{Fake, Made, Phase};
 mod accounting;
 mod configuration;
 mod exchanges;
+mod metrics;
 mod protocols;
 
 /// The first root context; [`World::root`] makes more.
