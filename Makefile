@@ -4,6 +4,9 @@
 CARGO ?= cargo
 WASM := target/otelmesh.wasm
 OTELMESH := target/release/otelmesh
+# The features are those that the compiler uses for wasm32-wasip1: no proxy need know more for wasm-opt's sake.
+WASM_OPT := -O3 --enable-bulk-memory --enable-multivalue --enable-mutable-globals --enable-nontrapping-float-to-int \
+	--enable-reference-types --enable-sign-ext
 say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
@@ -16,7 +19,8 @@ wasm: ## The filter, target/otelmesh.wasm
 	$(call say,'building the filter for wasm32-wasip1')
 	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
 	$(CARGO) rustc -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm
-	@cp target/wasm32-wasip1/wasm/otelmesh_filter.wasm $(WASM)
+	@filter/fetch-wasm-opt.sh
+	@node target/wasm-opt $(WASM_OPT) target/wasm32-wasip1/wasm/otelmesh_filter.wasm -o $(WASM)
 	@echo "$(WASM): $$(wc -c <$(WASM)) bytes"
 
 build: ## The command, target/release/otelmesh
