@@ -5,6 +5,17 @@ CARGO ?= cargo
 WASM := target/otelmesh.wasm
 TRAP := target/otelmesh-trap.wasm
 OTELMESH := target/release/otelmesh
+# The features are those that the compiler uses for wasm32-wasip1, and exceptions, which the guard puts in: no proxy need
+# know more for wasm-opt's sake.
+WASM_OPT := -O3 --enable-exception-handling --enable-bulk-memory --enable-multivalue --enable-mutable-globals --enable-nontrapping-float-to-int \
+	--enable-reference-types --enable-sign-ext
+# Makes of a module that rustc linked one for Envoy. The guard comes first: wasm-opt would put the trap that it looks for
+# in the place of its calls.
+define finish
+	@$(CARGO) run --quiet -p otelmesh-guard -- $(1) $(2).guarded
+	@node target/wasm-opt $(WASM_OPT) $(2).guarded -o $(2)
+	@rm $(2).guarded
+endef
 say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
@@ -18,7 +29,8 @@ wasm: ## The filter, target/otelmesh.wasm
 	$(call say,'building the filter for wasm32-wasip1')
 	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
 	$(CARGO) rustc -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm
-	$(CARGO) run --quiet -p otelmesh-guard -- target/wasm32-wasip1/wasm/otelmesh_filter.wasm $(WASM)
+	@filter/fetch-wasm-opt.sh
+	$(call finish,target/wasm32-wasip1/wasm/otelmesh_filter.wasm,$(WASM))
 	@echo "$(WASM): $$(wc -c <$(WASM)) bytes"
 
 build: ## The command, target/release/otelmesh
@@ -37,6 +49,7 @@ $(TRAP): wasm
 	$(call say,'building the filter that panics when asked to')
 	$(CARGO) rustc -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm --features trap
 	@cp target/wasm32-wasip1/wasm/otelmesh_filter.wasm $@
+	$(call finish,$@,target/otelmesh-trap-guarded.wasm)
 
 test: $(TRAP) ## All tests that need no cluster, with the newest and the oldest Envoy
 	$(call say,'providing what the tests run')

@@ -270,9 +270,9 @@ impl Books {
         self.0.iter().filter(|(name, _)| name.starts_with(&prefix)).map(|(_, count)| count).sum()
     }
 
-    /// Whether recorded = exported + rejected + dropped + waiting for both signals.
+    /// Whether recorded = exported + rejected + dropped + waiting for every signal.
     pub fn is_balanced(&self) -> bool {
-        ["spans", "logs"].iter().all(|noun| {
+        ["spans", "logs", "data_points"].iter().all(|noun| {
             let rest = self.get(&format!("{noun}_rejected")) + self.get(&format!("{noun}_waiting"));
             self.recorded(noun) == self.exported(noun) + self.dropped(noun) + rest
         })

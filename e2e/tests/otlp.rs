@@ -68,3 +68,43 @@ async fn a_collector_that_crashes_gets_over_grpc_what_it_missed() {
     books.assert_balanced();
     assert_eq!(books.dropped("spans") + books.dropped("logs"), 0);
 }
+
+#[tokio::test]
+async fn the_collector_takes_metrics_of_every_form() {
+    let collector = collector().await;
+    let [grpc, http] = collector.addresses();
+    let mut sent = 0;
+    for (protocol, address) in [("http/protobuf", http), ("grpc", grpc)] {
+        for (histogram, temporality) in [("explicit", "cumulative"), ("exponential", "delta")] {
+            let upstream = Upstream::start().await;
+            let config = json!({
+                "exporter": {"protocol": protocol},
+                "metrics": {
+                    "interval": "1s", "histogram": histogram, "temporality": temporality,
+                    "activeRequests": true, "bodySizes": true,
+                },
+            });
+            let setup = Setup { config, collector: Some(address), ..Setup::new(upstream.address()) };
+            let proxy = setup.start().await;
+            for n in 0..10 {
+                let to = if n % 2 == 0 { proxy.inbound } else { proxy.outbound };
+                assert_eq!(raw::send(to, &raw::request(b"/a", &[])).await, Some(200));
+            }
+            // Three histograms and the exchanges under way, on either side.
+            let all =
+                |b: &otelmesh_e2e::proxy::Books| b.exported("data_points") >= 8 && b.get("data_points_waiting") == 0;
+            let books = proxy.until("all", all).await;
+            books.assert_balanced();
+            assert_eq!(books.get("data_points_rejected") + books.dropped("data_points"), 0);
+            // A proxy that is gone sends no more, so the sums can be compared.
+            let at_least = books.exported("data_points");
+            drop(proxy);
+            sent += at_least;
+            let accepted = collector.sum("otelcol_receiver_accepted_metric_points", "").await;
+            #[expect(clippy::cast_precision_loss, reason = "a few dozen")]
+            let sum = sent as f64;
+            assert!(accepted >= sum, "{protocol}, {histogram}: {accepted} of {sum}");
+            assert!(collector.sum("otelcol_receiver_refused_metric_points", "").await < 0.5);
+        }
+    }
+}

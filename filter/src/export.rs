@@ -4,6 +4,7 @@
 //! change of their configuration.
 
 mod backoff;
+mod date;
 mod gzip;
 mod reply;
 mod request;
@@ -18,6 +19,7 @@ use self::request::{Encoding, Request};
 use crate::batch::{Batch, Offer, Payload};
 use crate::config::{self, DropPolicy};
 use crate::host::{Host, LogLevel, Status};
+use crate::metric::{Meter, Portion};
 use crate::otlp;
 use crate::propagation::id::Generator;
 use crate::stats::{Counter, Signal, Stats};
@@ -25,6 +27,9 @@ use crate::stats::{Counter, Signal, Stats};
 /// Names us to receivers, and to ourselves where a collector has a sidecar (OTLP exporter specification, "User Agent").
 pub const USER_AGENT: &str =
     concat!("otelmesh/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
+
+/// The shared number of the next writer of metrics in this process.
+pub const WRITERS: &str = "otelmesh.writers";
 
 /// How [`USER_AGENT`] begins in every version.
 pub const USER_AGENT_PREFIX: &str = "otelmesh/";
@@ -38,6 +43,8 @@ pub struct Target {
     pub exporter: config::Exporter,
     /// The bounds.
     pub batch: config::Batch,
+    /// How exchanges are measured.
+    pub metrics: config::Metrics,
     /// The encoded `Resource` of every export.
     pub resource: Vec<u8>,
 }
@@ -46,11 +53,12 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Exporter {
     target: Target,
-    lanes: [Lane; 2],
+    lanes: [Lane; Signal::ALL.len()],
     in_flight: Vec<InFlight>,
     backoff: Backoff,
     encoding: Encoding,
     health: Health,
+    meter: Option<Meter>,
 }
 
 /// The records of one signal, oldest first: sealed ones, then those of the batch.
@@ -123,6 +131,7 @@ impl Exporter {
         let lane = |signal| Lane { signal, sealed: VecDeque::new(), batch: Batch::default() };
         Self {
             encoding: Encoding::new(target.exporter.compression),
+            meter: Meter::new(&target.metrics),
             target,
             lanes: Signal::ALL.map(lane),
             in_flight: Vec::new(),
@@ -138,8 +147,20 @@ impl Exporter {
 
     /// Takes the record that `write` encodes; answers whether a batch is full, so that it is time to [`Self::pump`].
     pub fn record(&mut self, signal: Signal, now: u64, stats: &mut Stats, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.record_items(signal, now, 1, stats, write)
+    }
+
+    /// The same for a record that counts as several: the data points of a metric.
+    fn record_items(
+        &mut self,
+        signal: Signal,
+        now: u64,
+        items: u32,
+        stats: &mut Stats,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let ledger = signal.ledger();
-        stats.count(ledger.recorded);
+        stats.add(ledger.recorded, u64::from(items));
         let limits = &self.target.batch;
         let room = match limits.drop_policy {
             DropPolicy::Newest => (limits.max_queue_bytes as usize).saturating_sub(self.bytes()),
@@ -147,18 +168,18 @@ impl Exporter {
             DropPolicy::Oldest => usize::MAX,
         };
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) else { return false };
-        let is_full = match lane.batch.offer(limits, room, now, write) {
+        let is_full = match lane.batch.offer(limits, room, now, items, write) {
             Offer::Taken => lane.batch.items() >= limits.max_export_batch_size,
             Offer::Sealed(payload) => {
                 lane.sealed.push_back(payload);
                 true
             }
             Offer::TooLarge => {
-                stats.count(ledger.too_large);
+                stats.add(ledger.too_large, u64::from(items));
                 false
             }
             Offer::NoRoom => {
-                stats.count(ledger.queue_full);
+                stats.add(ledger.queue_full, u64::from(items));
                 false
             }
         };
@@ -166,6 +187,34 @@ impl Exporter {
             self.make_room(stats);
         }
         is_full
+    }
+
+    /// Where exchanges are measured; `None` where they are not.
+    pub fn meter(&mut self) -> Option<&mut Meter> {
+        self.meter.as_mut()
+    }
+
+    /// Turns what was measured into data points, once an interval, or for the last time.
+    fn collect<H: Host>(&mut self, means: &mut Means<'_, H>, effort: Effort) {
+        // As long as the last ones wait, more of them would only take the room of spans and logs: nothing is lost that
+        // the meter still holds.
+        let is_stuck = self.lanes.iter().any(|lane| lane.signal == Signal::Metrics && lane.since().is_some());
+        let is_time = |meter: &Meter| match effort {
+            Effort::Usual => meter.is_due(means.now) && !is_stuck,
+            Effort::Drain => meter.is_fresh(),
+        };
+        let Some(mut meter) = self.meter.take_if(|meter| is_time(meter)) else { return };
+        if meter.writer().is_none() {
+            let number = means.host.next_number(WRITERS).map_or_else(|| means.ids.number() >> 32, u64::from);
+            *meter.writer() = i64::try_from(number).ok();
+        }
+        let config::Batch { max_export_batch_size, max_export_batch_bytes, .. } = self.target.batch;
+        let portion = Portion { points: max_export_batch_size, bytes: max_export_batch_bytes as usize / 4 };
+        let Means { stats, now, .. } = means;
+        meter.collect(*now, portion, &mut |points, metric| {
+            self.record_items(Signal::Metrics, *now, points, stats, |buf| buf.extend_from_slice(metric));
+        });
+        self.meter = Some(meter);
     }
 
     /// Drops whole batches, those that have waited longest first, until what is held is within bounds again.
@@ -180,6 +229,7 @@ impl Exporter {
 
     /// Sends what is ready, on behalf of `root`.
     pub fn pump<H: Host>(&mut self, means: &mut Means<'_, H>, root: u32, effort: Effort) {
+        self.collect(means, effort);
         loop {
             let may_send = match effort {
                 Effort::Usual => {

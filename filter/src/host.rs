@@ -104,6 +104,8 @@ pub trait Host {
     fn shared(&self, key: &str) -> Option<Vec<u8>>;
     /// Sets a shared value.
     fn set_shared(&mut self, key: &str, value: &[u8]);
+    /// Counts a shared value up, which has to be there, and answers what it was; a different number for each who asks.
+    fn next_number(&mut self, key: &str) -> Option<u32>;
     /// Defines an Envoy stat, or finds it if it is there already.
     fn define_metric(&mut self, kind: MetricKind, name: &str) -> Result<u32, Status>;
     /// Adds to a stat; only a gauge may be lowered.

@@ -69,7 +69,8 @@ impl Settings {
     /// The direction of the exchange at hand, asked for only where it makes a difference already.
     pub(crate) fn early_kind(&self, host: &impl Host) -> Option<Kind> {
         let [inbound, outbound] = &self.propagators;
-        (inbound != outbound || !self.rules.is_empty()).then(|| self.kind(host))
+        let is_needed = inbound != outbound || !self.rules.is_empty() || self.config.metrics.active_requests;
+        is_needed.then(|| self.kind(host))
     }
 
     pub(crate) fn propagators(&self, kind: Kind) -> &Propagators {
@@ -94,20 +95,28 @@ impl Settings {
     }
 
     fn is_export(&self, path: &[u8]) -> bool {
-        let Exporter { traces_path, logs_path, .. } = &self.config.exporter;
-        [traces_path, logs_path].iter().any(|own| own.as_bytes() == path) || path.starts_with(GRPC_PATHS.as_bytes())
+        let Exporter { traces_path, logs_path, metrics_path, .. } = &self.config.exporter;
+        [traces_path, logs_path, metrics_path].iter().any(|own| own.as_bytes() == path)
+            || path.starts_with(GRPC_PATHS.as_bytes())
     }
 
     /// Everything of a request that its records will need.
-    pub(crate) fn capture(&self, headers: &Headers, request: Option<Request>) -> Request {
+    pub(crate) fn capture(&self, headers: &Headers, request: Option<Request>, recorded: bool) -> Request {
         let mut request = request.unwrap_or_else(|| Request::of(headers));
         request.route = self.routes.of(request.url_path());
-        request.custom = self.custom.iter().filter_map(|custom| custom.fill(headers, false)).collect();
+        if recorded {
+            request.custom = self.custom.iter().filter_map(|custom| custom.fill(headers, false)).collect();
+        }
         request
     }
 
     pub(crate) fn records_spans(&self, context: &SpanContext) -> bool {
         self.config.traces.enabled && context.flags.sampled()
+    }
+
+    /// Whether an exchange may leave a record, or is measured.
+    pub(crate) fn may_tell(&self, context: &SpanContext) -> bool {
+        self.config.metrics.enabled || self.may_record(context)
     }
 
     /// Whether an exchange may leave a record, as far as that is known at its beginning.

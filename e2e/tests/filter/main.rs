@@ -4,6 +4,7 @@ mod collector;
 mod configuration;
 mod exports;
 mod hostile;
+mod metrics;
 mod propagation;
 mod replies;
 mod sampling;

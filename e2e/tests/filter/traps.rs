@@ -9,6 +9,7 @@ use axum::routing::get;
 use otelmesh::server::{ANY_PORT, Server};
 use otelmesh_e2e::proxy::{Proxy, Setup};
 use otelmesh_e2e::raw;
+use otelmesh_e2e::upstream::Upstream;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -17,11 +18,13 @@ type Headers<'a> = &'a [(&'a str, &'a [u8])];
 const IN_REQUEST: Headers<'static> = &[("x-otelmesh-trap", b"request")];
 const IN_LOG: Headers<'static> = &[("x-otelmesh-trap", b"log")];
 
-/// The filter with a panic in it, as rustc links it.
-fn panicking() -> PathBuf {
-    let path = otelmesh_e2e::wasm().with_file_name("otelmesh-trap.wasm");
-    assert!(path.is_file(), "{} is missing: run `make {0}`", path.display());
-    path
+/// The filter with a panic in it: as rustc links it, and as it is released.
+fn panicking() -> [PathBuf; 2] {
+    ["otelmesh-trap.wasm", "otelmesh-trap-guarded.wasm"].map(|name| {
+        let path = otelmesh_e2e::wasm().with_file_name(name);
+        assert!(path.is_file(), "{} is missing: run `make target/otelmesh-trap.wasm`", path.display());
+        path
+    })
 }
 
 /// Has Envoy told in the older way what a trap means.
@@ -62,6 +65,7 @@ async fn statuses(proxy: &Proxy, panics: Headers<'_>) -> [u16; 5] {
 
 #[tokio::test]
 async fn without_the_guard_a_panic_takes_the_requests_of_its_worker_with_it() {
+    let [unguarded, _] = panicking();
     // Envoy's setting, where the panic is, statuses.
     for (legacy, panics, expected) in [
         (false, IN_REQUEST, [503, 503, 200, 200, 200]),
@@ -69,7 +73,7 @@ async fn without_the_guard_a_panic_takes_the_requests_of_its_worker_with_it() {
         // What delivery as an EnvoyFilter sets.
         (true, IN_REQUEST, [200, 200, 200, 200, 200]),
     ] {
-        let (_upstream, proxy) = start(&panicking(), move |b| {
+        let (_upstream, proxy) = start(&unguarded, move |b| {
             if legacy {
                 fail_open(b)
             }
@@ -82,9 +86,7 @@ async fn without_the_guard_a_panic_takes_the_requests_of_its_worker_with_it() {
 
 #[tokio::test]
 async fn with_the_guard_a_panic_costs_no_request_and_is_counted() {
-    let directory = tempfile::tempdir().unwrap();
-    let module = directory.path().join("guarded.wasm");
-    std::fs::write(&module, otelmesh_guard::guard(&std::fs::read(panicking()).unwrap()).unwrap()).unwrap();
+    let [_, module] = panicking();
     for panics in [IN_REQUEST, IN_LOG] {
         let (_upstream, proxy) = start(&module, |_| {}).await;
         assert_eq!(statuses(&proxy, panics).await, [200; 5], "{panics:?}");
@@ -99,10 +101,8 @@ async fn with_the_guard_a_panic_costs_no_request_and_is_counted() {
 
 #[tokio::test]
 async fn a_panic_switches_off_its_own_worker_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    let module = directory.path().join("guarded.wasm");
-    std::fs::write(&module, otelmesh_guard::guard(&std::fs::read(panicking()).unwrap()).unwrap()).unwrap();
-    let upstream = otelmesh_e2e::upstream::Upstream::start().await;
+    let [_, module] = panicking();
+    let upstream = Upstream::start().await;
     let setup = Setup { module: Some(module), concurrency: 2, ..Setup::new(upstream.address()) };
     let proxy = setup.start().await;
     let of = async |headers| raw::send(proxy.inbound, &raw::request(b"/", headers)).await;

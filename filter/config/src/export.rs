@@ -60,6 +60,8 @@ pub struct Exporter {
     pub traces_path: String,
     /// Path of log exports over HTTP.
     pub logs_path: String,
+    /// Path of metric exports over HTTP.
+    pub metrics_path: String,
     /// How long one export may take, 100ms to 60s.
     pub timeout: Millis,
 }
@@ -90,6 +92,7 @@ object!(Exporter {
     compression = "compression",
     traces_path = "tracesPath",
     logs_path = "logsPath",
+    metrics_path = "metricsPath",
     timeout = "timeout",
 });
 object!(Batch {
@@ -115,6 +118,7 @@ impl Default for Exporter {
             compression: Compression::None,
             traces_path: DEFAULT_TRACES_PATH.to_owned(),
             logs_path: DEFAULT_LOGS_PATH.to_owned(),
+            metrics_path: DEFAULT_METRICS_PATH.to_owned(),
             timeout: DEFAULT_TIMEOUT,
         }
     }

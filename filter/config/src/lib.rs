@@ -30,7 +30,9 @@ pub mod decimal;
 mod export;
 mod json;
 mod limits;
+mod metrics;
 mod millis;
+mod pairs;
 pub mod pattern;
 mod propagation;
 mod read;
@@ -40,7 +42,9 @@ mod sampling;
 
 pub use export::{Batch, Compression, DropPolicy, Exporter, Protocol};
 pub use limits::*;
+pub use metrics::{HistogramForm, Metrics, Temporality};
 pub use millis::Millis;
+pub use pairs::Pairs;
 pub use propagation::{Boundary, BoundaryPolicy, Format, Propagation, Side, Trust};
 pub use records::{Attribute, Direction, LogPolicy, Logs, Resource, Routes, Signal, Source, ValueType};
 pub use sampling::{Action, Exclude, Keep, Rule, Sampling};
@@ -81,6 +85,9 @@ pub struct Config {
     /// Access logs.
     #[serde(deserialize_with = "of_object")]
     pub logs: Logs,
+    /// Metrics.
+    #[serde(deserialize_with = "of_object")]
+    pub metrics: Metrics,
 }
 
 /// Why a pluginConfig was refused, as a sentence for the operator.
@@ -99,6 +106,7 @@ object!(Config {
     resource = "resource",
     traces = "traces",
     logs = "logs",
+    metrics = "metrics",
 });
 
 // === impl Config ===

@@ -3,7 +3,6 @@
 //! out keeps its default. serde reads the same types in the command, where a parser knows lines; a test holds the two
 //! together.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::decimal;
@@ -90,7 +89,7 @@ impl Refusal {
         Self::of(format_args!("unknown {what} `{word}`, expected one of `{}`", known.join("`, `")))
     }
 
-    fn under(mut self, key: &str) -> Self {
+    pub(crate) fn under(mut self, key: &str) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = [key, dot, &self.path].concat();
         self
@@ -162,21 +161,6 @@ impl<T: Read> Read for Vec<T> {
             list.push(T::read(item).map_err(|refusal| refusal.under(&format!("[{n}]")))?);
         }
         Ok(list)
-    }
-}
-
-impl<T: Read> Read for BTreeMap<String, T> {
-    fn read(json: Json<'_>) -> Result<Self, Refusal> {
-        let Json::Object(pairs) = json else { return Err(Refusal::of("expected an object")) };
-        let mut map = Self::new();
-        for (key, value) in pairs {
-            let value = T::read(value).map_err(|refusal| refusal.under(&key))?;
-            if map.contains_key(&key) {
-                return Err(Refusal::of("stands there twice").under(&key));
-            }
-            map.insert(key, value);
-        }
-        Ok(map)
     }
 }
 

@@ -1,9 +1,8 @@
 //! What records say, and which there are.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use crate::Pairs;
 use crate::limits::SECRET_HEADERS;
 use crate::read::{object, words};
 
@@ -91,7 +90,7 @@ pub enum Direction {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Resource {
     /// Attributes that are set by hand; they win over what the proxy knows of itself.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Pairs<String>,
 }
 
 /// One kind of telemetry.

@@ -1,12 +1,10 @@
 //! Which exchanges are recorded.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{DEFAULT_EXCLUDED_PATHS, DEFAULT_EXCLUDED_USER_AGENTS, DEFAULT_RATIO};
 use crate::read::{object, words};
-use crate::{Direction, Millis, of_object};
+use crate::{Direction, Millis, Pairs, of_object};
 
 /// Which new traces are recorded; a trace that comes in keeps its caller's decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,7 +35,7 @@ pub struct Rule {
     /// Ports, as the host names them.
     pub ports: Vec<u16>,
     /// Headers with their value, or with null for any value.
-    pub headers: BTreeMap<String, Option<String>>,
+    pub headers: Pairs<Option<String>>,
     /// Only inbound or only outbound requests.
     pub direction: Direction,
     /// Record all of them, or none.

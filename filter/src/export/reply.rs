@@ -5,8 +5,7 @@
 
 mod grpc;
 
-use std::time::UNIX_EPOCH;
-
+use super::date;
 use super::wire::{self, Field};
 use crate::config::{MAX_RETRY_AFTER, Protocol};
 use crate::host::Headers;
@@ -102,10 +101,9 @@ fn words(bytes: &[u8]) -> String {
 fn retry_after(text: &str, now: u64) -> u64 {
     const SECOND: u64 = 1_000_000_000;
     let text = text.trim();
-    let date = || httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => seconds.saturating_mul(SECOND),
-        Err(_) => date().map_or(0, |date| date.as_secs().saturating_mul(SECOND).saturating_sub(now)),
+        Err(_) => date::parse(text).map_or(0, |date| date.saturating_mul(SECOND).saturating_sub(now)),
     };
     wait.min(MAX_RETRY_AFTER.as_nanos())
 }

@@ -93,8 +93,10 @@ fn path(signal: Signal, exporter: &Exporter) -> &str {
     match (exporter.protocol, signal) {
         (Protocol::HttpProtobuf, Signal::Traces) => &exporter.traces_path,
         (Protocol::HttpProtobuf, Signal::Logs) => &exporter.logs_path,
+        (Protocol::HttpProtobuf, Signal::Metrics) => &exporter.metrics_path,
         (Protocol::Grpc, Signal::Traces) => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
         (Protocol::Grpc, Signal::Logs) => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        (Protocol::Grpc, Signal::Metrics) => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     }
 }
 

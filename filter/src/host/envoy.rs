@@ -60,6 +60,9 @@ unsafe extern "C" {
 const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
+/// More than an Envoy has workers, at one number each.
+const MAX_RACES: u32 = 1024;
+
 struct Envoy;
 
 thread_local! {
@@ -150,6 +153,24 @@ impl Host for Envoy {
     fn set_shared(&mut self, key: &str, value: &[u8]) {
         // SAFETY: the host only reads key and value. A cas of 0 overwrites.
         unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), 0) };
+    }
+
+    fn next_number(&mut self, key: &str) -> Option<u32> {
+        // Every failure means that another worker has got a number, so there are not many.
+        for _ in 0..MAX_RACES {
+            let mut cas = 0;
+            // SAFETY: the host only reads the key; for the rest see `owned`.
+            let now =
+                owned(|data, len| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, len, &mut cas) })?;
+            let number = u32::from_le_bytes(now.try_into().ok()?);
+            let next = number.checked_add(1)?.to_le_bytes();
+            // SAFETY: the host only reads key and value, and compares the cas.
+            if unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), next.as_ptr(), next.len(), cas) } == Status::OK.0
+            {
+                return Some(number);
+            }
+        }
+        None
     }
 
     fn define_metric(&mut self, kind: MetricKind, name: &str) -> Result<u32, Status> {

@@ -184,6 +184,14 @@ impl Host for Fake {
         self.shared.insert(key.to_owned(), value.to_vec());
     }
 
+    fn next_number(&mut self, key: &str) -> Option<u32> {
+        let now = self.shared.get(key).cloned();
+        self.require(now.is_some(), || format!("number of {key}, which is not there"));
+        let number = u32::from_le_bytes(now?.try_into().ok()?);
+        self.set_shared(key, &number.checked_add(1)?.to_le_bytes());
+        Some(number)
+    }
+
     fn define_metric(&mut self, kind: MetricKind, name: &str) -> Result<u32, Status> {
         let known = self.metrics.iter().position(|(_, n, _)| n == name);
         let id = known.unwrap_or_else(|| {

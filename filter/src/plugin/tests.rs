@@ -13,6 +13,7 @@ use crate::host::fake::{Fake, Made, Phase};
 mod accounting;
 mod configuration;
 mod exchanges;
+mod metrics;
 mod protocols;
 
 /// The first root context; [`World::root`] makes more.
@@ -119,9 +120,9 @@ impl World {
         self.plugin.host.stat(&format!("otelmesh_{name}"))
     }
 
-    /// Asserts that the books of both signals are in order.
+    /// Asserts that the books of every signal are in order.
     fn balance(&self) {
-        for noun in ["spans", "logs"] {
+        for noun in ["spans", "logs", "data_points"] {
             let prefix = format!("otelmesh_{noun}_");
             let left: i64 = self
                 .plugin

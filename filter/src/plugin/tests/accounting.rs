@@ -115,7 +115,8 @@ fn a_long_outage_holds_memory_and_log_lines_flat() {
 fn the_policy_says_which_end_of_an_outage_is_kept() {
     for (policy, kept) in [("newest", "/0"), ("oldest", "/999")] {
         let mut world = World::new(&format!(
-            r#"{{"batch":{{"maxExportBatchBytes":4096,"maxQueueBytes":16384,"dropPolicy":"{policy}"}},"traces":{{"enabled":false}}}}"#
+            r#"{{"batch":{{"maxExportBatchBytes":4096,"maxQueueBytes":16384,"dropPolicy":"{policy}"}},"traces":{{"enabled":false}},
+                "metrics":{{"enabled":false}}}}"#
         ));
         world.host().refuse_calls = Some(Status::INTERNAL_FAILURE);
         for n in 0..1_000 {
