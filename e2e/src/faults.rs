@@ -111,6 +111,8 @@ pub struct Bench {
     wire: Wire,
     receiver: Scripted,
     sender: Sender,
+    /// Data points that the receiver took in earlier scenarios.
+    points: usize,
     _upstream: Upstream,
 }
 
@@ -230,6 +232,7 @@ impl Bench {
                 // The schedule is longer than a scenario takes to send, and no retry waits for long.
                 let config = json!({
                     "exporter": {"protocol": wire.name(), "timeout": "500ms"}, "batch": {"scheduleDelay": "300ms"},
+                    "metrics": {"interval": "1s"},
                 });
                 let collector = Some(receiver.address());
                 let setup = Setup { config, collector, ..Setup::new(upstream.address()) };
@@ -237,7 +240,7 @@ impl Bench {
             }
             Subject::Native => Sender::Native(Box::new(native(wire, &upstream, &receiver).await)),
         };
-        Self { wire, receiver, sender, _upstream: upstream }
+        Self { wire, receiver, sender, points: 0, _upstream: upstream }
     }
 
     /// Runs a scenario.
@@ -245,6 +248,7 @@ impl Bench {
     /// # Panics
     /// Records are neither with the receiver nor accounted for.
     pub async fn run(&mut self, scenario: &Scenario) -> Outcome {
+        self.points += self.receiver.taken("data_points").records.values().sum::<usize>();
         self.receiver.forget();
         let (before, begun) = (self.books().await, Instant::now());
         match &scenario.fault {
@@ -266,6 +270,25 @@ impl Bench {
             proxy.assert_alive().await;
         }
         outcome
+    }
+
+    /// Holds the metrics that were exported meanwhile to the books. They leave in their own time, so that no scenario has
+    /// a number of them.
+    ///
+    /// # Panics
+    /// Data points are neither with the receiver nor accounted for, or there were none.
+    pub async fn check_metrics(mut self) {
+        let Sender::Filter(proxy) = &self.sender else { return };
+        let books = proxy.until("no data point waits", |books| books.get("data_points_waiting") == 0).await;
+        books.assert_balanced();
+        self.receiver.stop().await;
+        let taken = (self.points + self.receiver.taken("data_points").records.values().sum::<usize>()) as i64;
+        let told = books.exported("data_points") + books.get("data_points_rejected");
+        assert!(books.exported("data_points") > 0 && books.dropped("data_points") > 0, "{books:?}");
+        // What was refused on arrival, or is on its way just now, the receiver has although it is not told so.
+        assert!(told <= taken, "{told} are said to be taken, and {taken} are: {books:?}");
+        let lost = books.recorded("data_points") - taken;
+        assert!(lost <= books.dropped("data_points"), "{lost} are lost: {books:?}");
     }
 
     async fn inbound(&self) -> SocketAddr {

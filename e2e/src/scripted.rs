@@ -19,7 +19,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
 use otelmesh::server::Port;
 use prost::Message;
 use tokio::io::AsyncWriteExt;
@@ -269,7 +271,7 @@ impl Scripted {
     /// The answers to the next requests of each signal.
     pub fn script(&self, answers: &[Answer]) {
         let mut state = lock(&self.state);
-        for noun in ["spans", "logs"] {
+        for noun in ["spans", "logs", "data_points"] {
             state.answers.insert(noun, answers.iter().cloned().collect());
         }
     }
@@ -282,7 +284,7 @@ impl Scripted {
         self.restart();
     }
 
-    /// What was taken so far, of `spans` or `logs`.
+    /// What was taken so far, of `spans`, `logs` or `data_points`.
     pub fn taken(&self, noun: &str) -> Taken {
         lock(&self.state).taken.get(noun).cloned().unwrap_or_default()
     }
@@ -340,7 +342,9 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let is_grpc = head.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    let noun = if head.uri.path().to_ascii_lowercase().contains("log") { "logs" } else { "spans" };
+    let path = head.uri.path().to_ascii_lowercase();
+    let nouns = [("log", "logs"), ("metric", "data_points")];
+    let noun = nouns.iter().find(|(word, _)| path.contains(word)).map_or("spans", |(_, noun)| noun);
     let ids = ids(noun, if is_grpc { body.get(5..).unwrap_or_default() } else { &body });
     let answer = {
         let mut state = lock(&state);
@@ -404,7 +408,8 @@ fn respond(answer: Answer, how: How) -> Response<Channel<Bytes, io::Error>> {
     response.body(body).expect("a script's headers are valid")
 }
 
-/// What tells the records of an export apart: a span's id; a log's span, or its text where it belongs to none.
+/// What tells the records of an export apart: a span's id; a log's span, or its text where it belongs to none; all of a
+/// data point.
 fn ids(noun: &str, body: &[u8]) -> Vec<String> {
     let hex = |id: &[u8]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
     if noun == "spans" {
@@ -412,7 +417,24 @@ fn ids(noun: &str, body: &[u8]) -> Vec<String> {
         let spans = request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
         return spans.map(|span| hex(&span.span_id)).collect();
     }
+    if noun == "data_points" {
+        let request = ExportMetricsServiceRequest::decode(body).unwrap_or_default();
+        let metrics = request.resource_metrics.into_iter().flat_map(|r| r.scope_metrics).flat_map(|s| s.metrics);
+        return metrics.flat_map(points).collect();
+    }
     let request = ExportLogsServiceRequest::decode(body).unwrap_or_default();
     let records = request.resource_logs.into_iter().flat_map(|r| r.scope_logs).flat_map(|s| s.log_records);
     records.map(|log| if log.span_id.is_empty() { format!("{:?}", log.body) } else { hex(&log.span_id) }).collect()
+}
+
+fn points(metric: Metric) -> Vec<String> {
+    let name = metric.name;
+    let all = |points: Vec<String>| points.into_iter().map(|point| format!("{name} {point}")).collect();
+    match metric.data {
+        Some(Data::Histogram(h)) => all(h.data_points.iter().map(|p| format!("{p:?}")).collect()),
+        Some(Data::ExponentialHistogram(h)) => all(h.data_points.iter().map(|p| format!("{p:?}")).collect()),
+        Some(Data::Sum(s)) => all(s.data_points.iter().map(|p| format!("{p:?}")).collect()),
+        Some(Data::Gauge(g)) => all(g.data_points.iter().map(|p| format!("{p:?}")).collect()),
+        _ => Vec::new(),
+    }
 }

@@ -8,6 +8,7 @@ async fn all(wire: Wire) {
     for scenario in scenarios(wire) {
         bench.run(&scenario).await;
     }
+    bench.check_metrics().await;
 }
 
 #[tokio::test]
