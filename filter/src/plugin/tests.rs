@@ -11,6 +11,8 @@ use crate::host::Status;
 use crate::host::fake::{Fake, Made, Phase};
 
 mod accounting;
+#[cfg(not(target_arch = "wasm32"))]
+mod adversarial;
 mod configuration;
 mod exchanges;
 mod metrics;
