@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use otelmesh::envoy::bootstrap::Protocol;
 use otelmesh::receiver::{Signal, Transport};
-use otelmesh_e2e::proxy::Setup;
+use otelmesh_e2e::proxy::{Books, Setup};
 use otelmesh_e2e::raw;
+use otelmesh_e2e::scripted::Scripted;
 use otelmesh_e2e::upstream::Upstream;
 use serde_json::json;
 
@@ -74,4 +76,25 @@ async fn a_grpc_receiver_that_is_killed_gets_everything_once_it_is_back() {
     books.assert_balanced();
     assert_eq!(books.dropped("spans") + books.dropped("logs"), 0);
     proxy.assert_alive().await;
+}
+
+#[tokio::test]
+async fn a_collector_behind_the_filter_is_not_asked_to_record_what_it_is_sent() {
+    for (protocol, speaks) in [("http/protobuf", Protocol::Http1), ("grpc", Protocol::Http2)] {
+        let (upstream, receiver) = (Upstream::start().await, Scripted::start().await);
+        let sidecar = Setup { protocol: speaks, ..Setup::new(receiver.address()) }.start().await;
+        let config = json!({"exporter": {"protocol": protocol}});
+        let collector = Some(sidecar.inbound);
+        let proxy = Setup { config, collector, ..Setup::new(upstream.address()) }.start().await;
+        for _ in 0..5 {
+            assert_eq!(raw::send(proxy.inbound, &raw::request(b"/a", &[])).await, Some(200));
+        }
+        let all = |books: &Books| books.exported("spans") == 5 && books.exported("logs") == 5;
+        proxy.until("all", all).await.assert_balanced();
+        // Long enough for an export about the exports.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let books = sidecar.until("exports seen", |b| !b.is_empty() && b.get("exchanges_own_export") >= 2).await;
+        assert_eq!((books.recorded("spans"), books.recorded("logs")), (0, 0), "{protocol}: {books:?}");
+        assert_eq!(receiver.taken("spans").records.len(), 5);
+    }
 }
