@@ -5,6 +5,8 @@ CARGO ?= cargo
 WASM := target/otelmesh.wasm
 TRAP := target/otelmesh-trap.wasm
 OTELMESH := target/release/otelmesh
+SOAK_SECONDS ?= 600
+FUZZ_SECONDS ?= 60
 # The features are those that the compiler uses for wasm32-wasip1, and exceptions, which the guard puts in: no proxy need
 # know more for wasm-opt's sake.
 WASM_OPT := -O3 --enable-exception-handling --enable-bulk-memory --enable-multivalue --enable-mutable-globals --enable-nontrapping-float-to-int \
@@ -20,7 +22,7 @@ say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
 # Cargo knows what is up to date.
-.PHONY: $(TRAP) help wasm build envoy demo test e2e-api faults lint clean
+.PHONY: $(TRAP) help wasm build envoy demo test e2e-api faults soak fuzz lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -69,6 +71,20 @@ e2e-api: wasm envoy ## The chart and the command against real Helm, Kubernetes, 
 faults: wasm envoy ## What becomes of spans and logs when receivers misbehave: the filter and Envoy's own exporters
 	$(call say,'faults')
 	@$(CARGO) run --quiet -p otelmesh-e2e --bin faults
+
+soak: wasm envoy ## Ten minutes of mixed traffic with faults: memory and accounting
+	$(call say,'soaking for $(SOAK_SECONDS) seconds')
+	@$(CARGO) run --quiet -p otelmesh-e2e --bin soak $(SOAK_SECONDS)
+
+fuzz: ## Fuzz the filter for three minutes; what it finds is in filter/fuzz/artifacts
+	@e2e/fetch-cargo-fuzz.sh
+	$(call say,'fuzzing for $(FUZZ_SECONDS) seconds a target')
+	@for target in config reply exchange; do \
+		mkdir -p target/fuzz-corpus/$$target; \
+		PATH=target/cargo-fuzz:$$PATH cargo fuzz run --fuzz-dir filter/fuzz --features libfuzzer -s none $$target \
+			target/fuzz-corpus/$$target filter/fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 || exit 1; \
+	done
 
 lint: ## Format, clippy on both targets, documentation and shell scripts, with warnings denied
 	$(call say,'checking format and lints and documentation')

@@ -44,7 +44,7 @@ build_command() {
 for group in "$@"; do
   case $group in
     unit)
-      run 'filter' cargo test -p otelmesh-filter -p otelmesh-config -p otelmesh-guard
+      run 'filter' cargo test -p otelmesh-filter -p otelmesh-config -p otelmesh-guard -p otelmesh-fuzz
       PATH=$root/target/wasm-runner:$PATH run 'filter on wasm32 in node' \
         cargo test -p otelmesh-filter -p otelmesh-config --lib --target wasm32-unknown-unknown
       run 'command' cargo test -p otelmesh

@@ -16,6 +16,7 @@ pub mod registry;
 pub mod rendered;
 pub mod schema;
 pub mod scripted;
+pub mod soak;
 pub mod tools;
 pub mod upstream;
 

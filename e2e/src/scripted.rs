@@ -4,7 +4,7 @@
 //! receiver sees them: by their ids, each as often as it came. Only a whole success takes records.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Channel};
 use hyper::body::Incoming;
@@ -345,7 +346,13 @@ async fn answer(
     let path = head.uri.path().to_ascii_lowercase();
     let nouns = [("log", "logs"), ("metric", "data_points")];
     let noun = nouns.iter().find(|(word, _)| path.contains(word)).map_or("spans", |(_, noun)| noun);
-    let ids = ids(noun, if is_grpc { body.get(5..).unwrap_or_default() } else { &body });
+    let message = if is_grpc { body.get(5..).unwrap_or_default() } else { &body };
+    let is_gzip = ["content-encoding", "grpc-encoding"].iter().any(|name| head.headers.contains_key(*name));
+    let mut plain = Vec::new();
+    if is_gzip {
+        GzDecoder::new(message).read_to_end(&mut plain)?;
+    }
+    let ids = ids(noun, if is_gzip { &plain } else { message });
     let answer = {
         let mut state = lock(&state);
         let scripted = state.answers.entry(noun).or_default().pop_front();
