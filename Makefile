@@ -81,7 +81,7 @@ fuzz: ## Fuzz the filter for three minutes; what it finds is in filter/fuzz/arti
 	$(call say,'fuzzing for $(FUZZ_SECONDS) seconds a target')
 	@for target in config reply exchange; do \
 		mkdir -p target/fuzz-corpus/$$target; \
-		PATH=target/cargo-fuzz:$$PATH cargo fuzz run --fuzz-dir filter/fuzz --features libfuzzer -s none $$target \
+		PATH=$$PWD/target/cargo-fuzz:$$PATH cargo fuzz run --fuzz-dir filter/fuzz --features libfuzzer -s none $$target \
 			target/fuzz-corpus/$$target filter/fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 || exit 1; \
 	done
