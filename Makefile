@@ -3,11 +3,26 @@
 
 CARGO ?= cargo
 WASM := target/otelmesh.wasm
+TRAP := target/otelmesh-trap.wasm
 OTELMESH := target/release/otelmesh
+SOAK_SECONDS ?= 600
+FUZZ_SECONDS ?= 60
+# The features are those that the compiler uses for wasm32-wasip1, and exceptions, which the guard puts in: no proxy need
+# know more for wasm-opt's sake.
+WASM_OPT := -O3 --enable-exception-handling --enable-bulk-memory --enable-multivalue --enable-mutable-globals --enable-nontrapping-float-to-int \
+	--enable-reference-types --enable-sign-ext
+# Makes of a module that rustc linked one for Envoy. The guard comes first: wasm-opt would put the trap that it looks for
+# in the place of its calls.
+define finish
+	@$(CARGO) run --quiet -p otelmesh-guard -- $(1) $(2).guarded
+	@node target/wasm-opt $(WASM_OPT) $(2).guarded -o $(2)
+	@rm $(2).guarded
+endef
 say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help wasm build envoy demo test e2e-api kind-up kind-down kind-status lint clean
+# Cargo knows what is up to date.
+.PHONY: $(TRAP) help wasm build envoy demo test e2e-api kind-up kind-down kind-status faults soak fuzz lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -16,7 +31,8 @@ wasm: ## The filter, target/otelmesh.wasm
 	$(call say,'building the filter for wasm32-wasip1')
 	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
 	$(CARGO) rustc -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm
-	@cp target/wasm32-wasip1/wasm/otelmesh_filter.wasm $(WASM)
+	@filter/fetch-wasm-opt.sh
+	$(call finish,target/wasm32-wasip1/wasm/otelmesh_filter.wasm,$(WASM))
 	@echo "$(WASM): $$(wc -c <$(WASM)) bytes"
 
 build: ## The command, target/release/otelmesh
@@ -31,7 +47,13 @@ demo: wasm build envoy ## Two services, real Envoys, the filter: one trace on lo
 	$(call say,'otelmesh demo')
 	@$(OTELMESH) demo $(DEMO_ARGS)
 
-test: wasm ## All tests that need no cluster, with the newest and the oldest Envoy
+$(TRAP): wasm
+	$(call say,'building the filter that panics when asked to')
+	$(CARGO) rustc -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm --features trap
+	@cp target/wasm32-wasip1/wasm/otelmesh_filter.wasm $@
+	$(call finish,$@,target/otelmesh-trap-guarded.wasm)
+
+test: $(TRAP) ## All tests that need no cluster, with the newest and the oldest Envoy
 	$(call say,'providing what the tests run')
 	@rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
 	@e2e/fetch-envoy.sh --all
@@ -40,7 +62,7 @@ test: wasm ## All tests that need no cluster, with the newest and the oldest Env
 	$(call say,'testing')
 	@e2e/run-tests.sh unit envoy registry
 
-e2e-api: ## The chart and the command against real Helm, Kubernetes, Istio, Prometheus and collector programs
+e2e-api: wasm envoy ## The chart and the command against real Helm, Kubernetes, Istio, Prometheus and collector programs
 	$(call say,'providing what the tests run')
 	@e2e/fetch-go-tools.sh target/tools helm istio-crds.yaml kubernetes.json operator-crds.yaml promtool k6 istioctl \
 	  otelcol sampling-oracle etcd kubernetes
@@ -55,6 +77,24 @@ kind-down: ## Remove it again
 
 kind-status: ## What runs in it
 	@e2e/kind/cluster.sh status
+
+faults: wasm envoy ## What becomes of spans and logs when receivers misbehave: the filter and Envoy's own exporters
+	$(call say,'faults')
+	@$(CARGO) run --quiet -p otelmesh-e2e --bin faults
+
+soak: wasm envoy ## Ten minutes of mixed traffic with faults: memory and accounting
+	$(call say,'soaking for $(SOAK_SECONDS) seconds')
+	@$(CARGO) run --quiet -p otelmesh-e2e --bin soak $(SOAK_SECONDS)
+
+fuzz: ## Fuzz the filter for three minutes; what it finds is in filter/fuzz/artifacts
+	@e2e/fetch-cargo-fuzz.sh
+	$(call say,'fuzzing for $(FUZZ_SECONDS) seconds a target')
+	@for target in config reply exchange; do \
+		mkdir -p target/fuzz-corpus/$$target; \
+		PATH=$$PWD/target/cargo-fuzz:$$PATH cargo fuzz run --fuzz-dir filter/fuzz --features libfuzzer -s none $$target \
+			target/fuzz-corpus/$$target filter/fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 || exit 1; \
+	done
 
 lint: ## Format, clippy on both targets, documentation and shell scripts, with warnings denied
 	$(call say,'checking format and lints and documentation')

@@ -44,7 +44,7 @@ build_command() {
 for group in "$@"; do
   case $group in
     unit)
-      run 'filter' cargo test -p otelmesh-filter -p otelmesh-config
+      run 'filter' cargo test -p otelmesh-filter -p otelmesh-config -p otelmesh-guard -p otelmesh-fuzz
       PATH=$root/target/wasm-runner:$PATH run 'filter on wasm32 in node' \
         cargo test -p otelmesh-filter -p otelmesh-config --lib --target wasm32-unknown-unknown
       run 'command' cargo test -p otelmesh
@@ -55,6 +55,7 @@ for group in "$@"; do
       for envoy in target/envoy/*/envoy; do
         version=$(basename "$(dirname "$envoy")")
         ENVOY=$root/$envoy run "filter in Envoy $version" cargo test -p otelmesh-e2e --test filter
+        ENVOY=$root/$envoy run "faults in Envoy $version" cargo test -p otelmesh-e2e --test faults
         ENVOY=$root/$envoy run "EnvoyFilters in Envoy $version" cargo test -p otelmesh-e2e --test envoyfilter
       done
       run 'demo and Envoy runner' cargo test -p otelmesh-e2e --test demo --test envoy
@@ -68,6 +69,7 @@ for group in "$@"; do
       run 'sampling against the collector' cargo test -p otelmesh-e2e --test sampling
       run 'chart against Helm' cargo test -p otelmesh-e2e --test helm
       run 'chart against schemas, istioctl' cargo test -p otelmesh-e2e --test schemas --test istioctl
+      run 'filter against the collector' cargo test -p otelmesh-e2e --test otlp
       run 'chart against the collector' cargo test -p otelmesh-e2e --test collector --test dashboards --test load --test topology
       run 'chart against promtool' cargo test -p otelmesh-e2e --test rules
       run 'commands against an API server' cargo test -p otelmesh-e2e --test api

@@ -6,14 +6,18 @@ use std::env;
 use std::path::PathBuf;
 
 pub mod apiserver;
+pub mod faults;
 pub mod interruption;
 pub mod mesh;
+pub mod names;
 pub mod otelcol;
 pub mod proxy;
 pub mod raw;
 pub mod registry;
 pub mod rendered;
 pub mod schema;
+pub mod scripted;
+pub mod soak;
 pub mod tools;
 pub mod upstream;
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -183,6 +184,22 @@ impl Running {
             // Refused while it starts, and sent again.
             let _ = self.post(signal, body.to_owned()).await;
         }
+    }
+
+    /// Where it takes both, as addresses: gRPC, then HTTP.
+    pub fn addresses(&self) -> [SocketAddr; 2] {
+        [self.grpc, self.http].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// The sum of a metric that it serves of itself over all labels that contain `label`.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub async fn sum(&self, name: &str, label: &str) -> f64 {
+        let url = format!("http://127.0.0.1:{}/metrics", self.metrics);
+        let text = Client::new().get(&url, HeaderMap::new()).await.expect("it serves metrics").text();
+        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// The names of the metrics that it serves of itself, as soon as they are as `condition` wants them; telemetry is

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use otelmesh::envoy::bootstrap::{
@@ -32,6 +33,10 @@ pub struct Setup {
     pub outbound: SocketAddr,
     /// What both of them speak.
     pub protocol: Protocol,
+    /// Where exports go instead of to the receiver.
+    pub collector: Option<SocketAddr>,
+    /// The module, where it is not the one that `make wasm` builds.
+    pub module: Option<PathBuf>,
     /// Last changes to the bootstrap.
     pub edit: Box<dyn FnOnce(&mut Value)>,
     /// Further arguments of Envoy.
@@ -67,6 +72,8 @@ impl Setup {
             inbound: upstream,
             outbound: upstream,
             protocol: Protocol::Http1,
+            collector: None,
+            module: None,
             edit: Box::new(|_| {}),
             args: Vec::new(),
             receiver_is_up: true,
@@ -88,7 +95,12 @@ impl Setup {
                 config[key][name] = json!(value);
             }
         }
-        let module = crate::wasm();
+        let (collector, speaks) = if config["exporter"]["protocol"] == "grpc" {
+            (receiver.grpc(), Protocol::Http2)
+        } else {
+            (receiver.http(), Protocol::Http1)
+        };
+        let module = self.module.unwrap_or_else(crate::wasm);
         let filter = wasm_filter(&WasmFilter {
             name: "otelmesh",
             root_id: "",
@@ -106,7 +118,7 @@ impl Setup {
             vec![
                 cluster("inbound", self.inbound, self.protocol),
                 cluster("outbound", self.outbound, self.protocol),
-                cluster(COLLECTOR, receiver.http(), Protocol::Http1),
+                cluster(COLLECTOR, self.collector.unwrap_or(collector), speaks),
             ],
         );
         (self.edit)(&mut bootstrap);
@@ -143,9 +155,7 @@ impl Proxy {
     /// # Panics
     /// Envoy does not answer.
     pub async fn books(&self) -> Books {
-        let stats = self.envoy.stats(r"^wasmcustom\.otelmesh_").await.unwrap();
-        let short = |name: String| name.trim_start_matches("wasmcustom.otelmesh_").to_owned();
-        Books(stats.into_iter().map(|(name, value)| (short(name), value)).collect())
+        Books::of(&self.envoy).await
     }
 
     /// Waits until the counters are as `condition` wants them.
@@ -153,15 +163,7 @@ impl Proxy {
     /// # Panics
     /// That does not come about.
     pub async fn until(&self, what: &str, condition: impl Fn(&Books) -> bool) -> Books {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let books = self.books().await;
-            if condition(&books) {
-                return books;
-            }
-            assert!(Instant::now() < deadline, "{what}: {books:?}\n{}", self.envoy.log());
-            sleep(Duration::from_millis(50)).await;
-        }
+        Books::until(&self.envoy, what, condition).await
     }
 
     /// Waits until so many spans and logs are recorded and all of them arrived, and returns the counters.
@@ -179,23 +181,66 @@ impl Proxy {
         books
     }
 
-    /// Asserts that no worker lost its VM: Envoy would go on without the filter, silently.
+    /// [`assert_alive`].
     ///
     /// # Panics
-    /// One did.
+    /// A worker lost its VM.
     pub async fn assert_alive(&self) {
-        let log = self.envoy.log();
-        for sign in ["Function: proxy_on_", "panicked at", "wasm_fail_stream", "unreachable"] {
-            assert!(!log.contains(sign), "{log}");
-        }
-        let failures = self.envoy.stats(r"^wasm\..*vm_reload_failure$|wasm\..*crash").await.unwrap();
-        assert!(failures.values().all(|count| *count == 0), "{failures:?}");
+        assert_alive(&self.envoy).await;
     }
+
+    /// Asserts that no VM was lost, whatever else happened to the filter.
+    ///
+    /// # Panics
+    /// One was.
+    pub fn assert_not_trapped(&self) {
+        let log = self.envoy.log();
+        assert!(!log.contains("Function: proxy_on_") && !log.contains("wasm_fail_stream"), "{log}");
+    }
+}
+
+/// Asserts that no worker lost its VM: Envoy would go on without the filter, silently.
+///
+/// # Panics
+/// One did.
+pub async fn assert_alive(envoy: &Envoy) {
+    let log = envoy.log();
+    for sign in ["Function: proxy_on_", "panicked at", "wasm_fail_stream", "Uncaught RuntimeError"] {
+        assert!(!log.contains(sign), "{log}");
+    }
+    let failures = envoy.stats(r"^wasm\..*vm_reload_failure$|wasm\..*crash").await.unwrap();
+    assert!(failures.values().all(|count| *count == 0), "{failures:?}");
 }
 
 // === impl Books ===
 
 impl Books {
+    /// The filter's counters now.
+    ///
+    /// # Panics
+    /// Envoy does not answer.
+    pub async fn of(envoy: &Envoy) -> Self {
+        let stats = envoy.stats(r"^wasmcustom\.otelmesh_").await.unwrap();
+        let short = |name: String| name.trim_start_matches("wasmcustom.otelmesh_").to_owned();
+        Self(stats.into_iter().map(|(name, value)| (short(name), value)).collect())
+    }
+
+    /// Waits until the counters are as `condition` wants them.
+    ///
+    /// # Panics
+    /// That does not come about.
+    pub async fn until(envoy: &Envoy, what: &str, condition: impl Fn(&Self) -> bool) -> Self {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let books = Self::of(envoy).await;
+            if condition(&books) {
+                return books;
+            }
+            assert!(Instant::now() < deadline, "{what}: {books:?}\n{}", envoy.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// One counter.
     ///
     /// # Panics
@@ -225,9 +270,9 @@ impl Books {
         self.0.iter().filter(|(name, _)| name.starts_with(&prefix)).map(|(_, count)| count).sum()
     }
 
-    /// Whether recorded = exported + rejected + dropped + waiting for both signals.
+    /// Whether recorded = exported + rejected + dropped + waiting for every signal.
     pub fn is_balanced(&self) -> bool {
-        ["spans", "logs"].iter().all(|noun| {
+        ["spans", "logs", "data_points"].iter().all(|noun| {
             let rest = self.get(&format!("{noun}_rejected")) + self.get(&format!("{noun}_waiting"));
             self.recorded(noun) == self.exported(noun) + self.dropped(noun) + rest
         })

@@ -133,7 +133,7 @@ fn assert_complete(document: &Value, format: &str, requests: usize) {
     }
     let verdict = json!({
         "ok": true, "requests": requests, "traces": requests, "spans": requests * 6, "logs": requests * 6,
-        "dropped": 0, "waiting": 0, "problems": [],
+        "measured": requests * 6, "dropped": 0, "waiting": 0, "problems": [],
     });
     assert_eq!(document["verdict"], verdict);
     assert_eq!((&document["forwarding"], &document["receiverOutage"]), (&Value::Null, &json!(false)));
@@ -205,7 +205,10 @@ async fn text_is_for_people_and_progress_stays_out_of_it() {
     ] {
         assert!(stdout.contains(part), "{part:?} is missing in {stdout}");
     }
-    assert!(stdout.ends_with("√ 3 traces, 18 spans, all parents found, 18 logs, 0 dropped\n"), "{stdout}");
+    assert!(
+        stdout.ends_with("√ 3 traces, 18 spans, all parents found, 18 logs, 18 exchanges measured, 0 dropped\n"),
+        "{stdout}"
+    );
     assert!(!stdout.contains('\x1b'), "{stdout:?}");
     assert!(stderr.contains("starting two Envoys") && stderr.contains("sending 3 requests"), "{stderr}");
 }
@@ -267,7 +270,7 @@ async fn a_filter_that_does_nothing_is_found_out() {
     let args = ["--wasm", idle.to_str().unwrap(), "--requests", "1", "--format", "none"];
     let stdout = String::from_utf8(run(&mut demo(&args)).await.stdout).unwrap();
     assert!(stdout.contains("\n× otelmesh-demo-1: the frontend application received no traceparent\n"), "{stdout}");
-    assert!(stdout.ends_with("\n× 0 traces, 0 spans, 0 logs, 0 dropped\n"), "{stdout}");
+    assert!(stdout.ends_with("\n× 0 traces, 0 spans, 0 logs, 0 exchanges measured, 0 dropped\n"), "{stdout}");
 }
 
 #[tokio::test]

@@ -60,9 +60,9 @@ pub struct Response {
     pub attempts: Option<u64>,
     /// Address and port of the other side.
     pub peer: Option<String>,
-    /// Bytes of the request's body; read for access logs only.
+    /// Bytes of the request's body; read for access logs and metrics only.
     pub request_size: Option<u64>,
-    /// Bytes of the response's body; read for access logs only.
+    /// Bytes of the response's body; read for access logs and metrics only.
     pub response_size: Option<u64>,
 }
 
@@ -169,6 +169,11 @@ impl Response {
         response_flags::names(self.flags)
     }
 
+    /// `1.1`, `2`, …; empty where that is not known.
+    pub fn protocol_version(&self) -> &str {
+        self.protocol.as_deref().and_then(|protocol| protocol.strip_prefix("HTTP/")).unwrap_or_default()
+    }
+
     /// What `error.type` says of a failed exchange; `None` where it did not fail.
     ///
     /// HTTP: from 500 on for a server, from 400 on for a client. gRPC: as its conventions list the codes. Without any
@@ -235,8 +240,7 @@ pub fn write(buf: &mut Vec<u8>, field: u32, kind: Kind, request: &Request, respo
         }
     }
     attributes.text("http.route", request.route.as_deref().unwrap_or(""));
-    let protocol = response.protocol.as_deref().and_then(|p| p.strip_prefix("HTTP/"));
-    attributes.text("network.protocol.version", protocol.unwrap_or(""));
+    attributes.text("network.protocol.version", response.protocol_version());
     attributes.int("http.response.status_code", (response.code != 0).then_some(i64::from(response.code)));
     attributes.text("error.type", response.failure(kind).as_deref().unwrap_or(""));
     attributes.text("envoy.response_flags", &response.flag_names());

@@ -20,6 +20,8 @@ pub struct Payload {
     pub records: Vec<u8>,
     /// How many they are.
     pub items: u32,
+    /// When the oldest of them came, Unix time in nanoseconds.
+    pub since: u64,
 }
 
 /// What became of a record.
@@ -38,8 +40,16 @@ pub enum Offer {
 // === impl Batch ===
 
 impl Batch {
-    /// Takes the record that `write` encodes, if it fits into `room` bytes.
-    pub fn offer(&mut self, limits: &Limits, room: usize, now: u64, write: impl FnOnce(&mut Vec<u8>)) -> Offer {
+    /// Takes the record that `write` encodes, if it fits into `room` bytes. It counts as so many `items`: a metric holds
+    /// several data points.
+    pub fn offer(
+        &mut self,
+        limits: &Limits,
+        room: usize,
+        now: u64,
+        items: u32,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Offer {
         let start = self.records.len();
         otlp::record(&mut self.records, write);
         let limit = limits.max_export_batch_bytes as usize;
@@ -48,7 +58,7 @@ impl Batch {
             self.records.truncate(start);
             return if len > limit { Offer::TooLarge } else { Offer::NoRoom };
         }
-        let is_full = self.items >= limits.max_export_batch_size || self.records.len() > limit;
+        let is_full = self.items.saturating_add(items) > limits.max_export_batch_size || self.records.len() > limit;
         let sealed = is_full.then(|| {
             let record = self.records.split_off(start);
             let before = self.take();
@@ -58,7 +68,7 @@ impl Batch {
         if self.items == 0 {
             self.since = now;
         }
-        self.items = self.items.saturating_add(1);
+        self.items = self.items.saturating_add(items);
         match sealed.flatten() {
             Some(payload) => Offer::Sealed(payload),
             None => Offer::Taken,
@@ -78,7 +88,15 @@ impl Batch {
             return None;
         }
         let items = std::mem::take(&mut self.items);
-        Some(Payload { records: std::mem::take(&mut self.records), items })
+        let mut records = std::mem::take(&mut self.records);
+        // It may wait for long, and the bound on what waits is meant for what is allocated, too.
+        records.shrink_to_fit();
+        Some(Payload { records, items, since: self.since })
+    }
+
+    /// When the oldest record came, if there is one.
+    pub fn since(&self) -> Option<u64> {
+        (self.items > 0).then_some(self.since)
     }
 
     /// Bytes held.
@@ -103,7 +121,7 @@ mod tests {
     }
 
     fn offer(batch: &mut Batch, limits: &Limits, len: usize) -> Offer {
-        batch.offer(limits, usize::MAX, 7, |buf| buf.resize(buf.len() + len, b'x'))
+        batch.offer(limits, usize::MAX, 7, 1, |buf| buf.resize(buf.len() + len, b'x'))
     }
 
     #[test]
@@ -138,12 +156,24 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_many_items_does_not_overfill_a_batch() {
+        let limits = limits(10, 4096);
+        let mut batch = Batch::default();
+        let mut offer = |items| batch.offer(&limits, usize::MAX, 7, items, |buf| buf.push(0));
+        assert_eq!((offer(6), offer(4)), (Offer::Taken, Offer::Taken));
+        let Offer::Sealed(full) = offer(7) else { panic!("not sealed") };
+        assert_eq!(full.items, 10);
+        let Offer::Sealed(part) = offer(4) else { panic!("not sealed") };
+        assert_eq!((part.items, batch.items()), (7, 4));
+    }
+
+    #[test]
     fn a_record_that_is_too_large_is_refused_and_leaves_no_trace() {
         let limits = limits(100, 4096);
         let mut batch = Batch::default();
         assert_eq!(offer(&mut batch, &limits, 10), Offer::Taken);
         assert_eq!(offer(&mut batch, &limits, 5000), Offer::TooLarge);
-        let no_room = batch.offer(&limits, 11, 7, |buf| buf.resize(buf.len() + 10, b'x'));
+        let no_room = batch.offer(&limits, 11, 7, 1, |buf| buf.resize(buf.len() + 10, b'x'));
         assert_eq!(no_room, Offer::NoRoom, "ten bytes and two of framing");
         assert_eq!((batch.items(), batch.bytes()), (1, 12));
     }
@@ -153,8 +183,8 @@ mod tests {
         let limits = limits(100, 4096);
         let mut batch = Batch::default();
         assert!(!batch.should_flush(&limits, u64::MAX), "an empty batch never leaves");
-        batch.offer(&limits, 9, 1_000, |buf| buf.push(0));
-        batch.offer(&limits, 9, 400_001_000, |buf| buf.push(0));
+        batch.offer(&limits, 9, 1_000, 1, |buf| buf.push(0));
+        batch.offer(&limits, 9, 400_001_000, 1, |buf| buf.push(0));
         assert!(!batch.should_flush(&limits, 499_999_999));
         assert!(batch.should_flush(&limits, 500_001_000));
         assert!(!batch.should_flush(&limits, 0), "a clock that went back does not flush");

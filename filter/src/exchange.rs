@@ -4,13 +4,18 @@
 
 use crate::attributes::custom::Custom;
 use crate::attributes::{Kind, Request, Response};
+use crate::export::Exporter;
 use crate::host::{Headers, Host, MapKind};
+use crate::metric::Measurement;
+use crate::metric::exemplar::Exemplar;
+use crate::metric::identity::Subject;
 use crate::propagation::id::Generator;
 use crate::propagation::{Carrier, Change, Decision, Format, Found, Parent, SpanContext};
 use crate::sampling::rules::{self, Rule};
 use crate::settings::Settings;
 use crate::span::Exchange as Record;
 use crate::stats::{Counter, Signal, Stats};
+use crate::table::Table;
 use crate::{log, otlp, span};
 
 /// An exchange under way.
@@ -19,6 +24,8 @@ pub struct Exchange {
     /// The root context that it belongs to.
     pub root: u32,
     state: State,
+    /// Where it is counted as under way: the number of the exporter, and its meter's own.
+    counted: Option<(u32, usize)>,
 }
 
 #[derive(Debug)]
@@ -58,7 +65,7 @@ pub struct Scene<'a, H> {
 impl Exchange {
     /// An exchange of which nothing is known yet.
     pub fn new(root: u32) -> Self {
-        Self { root, state: State::Fresh }
+        Self { root, state: State::Fresh, counted: None }
     }
 
     /// The request's headers are there, and may be changed.
@@ -82,13 +89,25 @@ impl Exchange {
         self.state = state;
     }
 
+    /// Counts it as under way, if it is looked at.
+    pub fn enter(&mut self, id: u32, exporter: Option<&mut Exporter>) {
+        if let (State::Open(open), Some(meter)) = (&self.state, exporter.and_then(Exporter::meter)) {
+            let kind = open.kind.unwrap_or(Kind::Server);
+            self.counted = Some((id, meter.enter(kind, &open.request, open.start)));
+        }
+    }
+
+    /// Counts it as under way no longer.
+    pub fn leave(&mut self, exporters: &mut Table<Exporter>) {
+        if let Some((id, at)) = self.counted.take()
+            && let Some(meter) = exporters.get_mut(&id).and_then(Exporter::meter)
+        {
+            meter.leave(at);
+        }
+    }
+
     /// The exchange is over; answers whether a batch is full.
-    pub fn on_log<H: Host>(
-        &mut self,
-        settings: &Settings,
-        scene: &mut Scene<'_, H>,
-        exporter: &mut crate::export::Exporter,
-    ) -> bool {
+    pub fn on_log<H: Host>(&mut self, settings: &Settings, scene: &mut Scene<'_, H>, exporter: &mut Exporter) -> bool {
         let mut open = match std::mem::replace(&mut self.state, State::Ignored) {
             State::Ignored => return false,
             State::Open(open) => open,
@@ -102,7 +121,7 @@ impl Exchange {
                 }
             }
         };
-        if !settings.may_record(&open.context) {
+        if !settings.may_tell(&open.context) {
             return false;
         }
         let kind = open.kind.unwrap_or_else(|| settings.kind(scene.host));
@@ -121,10 +140,29 @@ impl Exchange {
             }
         }
         let has_log = settings.records_log(&open.context, failed, has_span);
-        if !has_span && !has_log {
+        let is_recorded = has_span || has_log;
+        let needs_sizes = has_log || exporter.meter().is_some_and(|meter| meter.measures_sizes());
+        if !is_recorded && exporter.meter().is_none() {
             return false;
         }
-        complete(&mut response, scene.host, kind, has_log);
+        complete(&mut response, scene.host, kind, is_recorded, needs_sizes);
+        if let Some(meter) = exporter.meter() {
+            let cluster = (kind == Kind::Client).then(|| scene.host.text(&["xds", "cluster_name"])).flatten();
+            let SpanContext { trace_id, span_id, .. } = open.context;
+            let is_example = has_span && settings.config.metrics.exemplars;
+            let measurement = Measurement {
+                subject: Subject { kind, request: &open.request, response: &response, cluster: cluster.as_deref() },
+                nanos: end.saturating_sub(open.start),
+                now: end,
+                exemplar: is_example.then_some(Exemplar { trace_id, span_id, time: end }),
+            };
+            if meter.measure(&measurement) {
+                scene.stats.count(Counter::MetricsOverflow);
+            }
+        }
+        if !is_recorded {
+            return false;
+        }
         if settings.custom.iter().any(Custom::is_of_response) {
             let headers = scene.host.headers(MapKind::ResponseHeaders).unwrap_or_default();
             open.request.custom.extend(settings.custom.iter().filter_map(|custom| custom.fill(&headers, true)));
@@ -184,7 +222,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
     let host = headers.get(b":authority").map(otlp::text).unwrap_or_default();
     let host = Request::host_of(&host);
     let changes = propagators.inject(&carrier, &found, &context, host);
-    // Nothing of an exchange that leaves no record need be kept.
+    // Nothing of an exchange that leaves no record need be kept, and of one that is measured only little.
     let recorded = settings.may_record(&context);
     let open = Open {
         context,
@@ -193,7 +231,11 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         link: found.link,
         tracestate: if recorded { found.tracestate } else { String::new() },
         start,
-        request: if recorded { settings.capture(headers, request) } else { Request::default() },
+        request: if settings.may_tell(&context) {
+            settings.capture(headers, request, recorded)
+        } else {
+            Request::default()
+        },
     };
     (State::Open(Box::new(open)), changes)
 }
@@ -233,22 +275,25 @@ fn outcome(host: &impl Host, grpc: bool) -> Response {
     }
 }
 
-/// The rest, read only where there is a record to put it into; sizes are for access logs.
-fn complete(response: &mut Response, host: &impl Host, kind: Kind, sizes: bool) {
+/// The rest, read only where it is told: sizes in access logs and metrics, the protocol in all of them.
+fn complete(response: &mut Response, host: &impl Host, kind: Kind, is_recorded: bool, needs_sizes: bool) {
+    response.protocol = host.text(&["request", "protocol"]);
+    if needs_sizes {
+        response.request_size = host.integer(&["request", "size"]);
+        response.response_size = host.integer(&["response", "size"]);
+    }
+    if !is_recorded {
+        return;
+    }
     let went_wrong = response.code == 0 || response.code >= 400 || response.flags != 0;
     if went_wrong {
         response.details = host.text(&["response", "code_details"]);
     }
-    response.protocol = host.text(&["request", "protocol"]);
     match kind {
         Kind::Server => response.peer = host.text(&["source", "address"]),
         Kind::Client => {
             response.peer = host.text(&["upstream", "address"]);
             response.attempts = host.integer(&["upstream", "request_attempt_count"]);
         }
-    }
-    if sizes {
-        response.request_size = host.integer(&["request", "size"]);
-        response.response_size = host.integer(&["response", "size"]);
     }
 }

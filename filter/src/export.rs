@@ -1,19 +1,25 @@
-//! Records → a receiver. In: records of each signal, ticks, and replies to our own calls. Out: OTLP/HTTP exports to one
+//! Records → a receiver. In: records of each signal, ticks, and replies to our own calls. Out: OTLP exports to one
 //! Envoy cluster, at most `batch.maxInFlight` at once and `batch.maxQueueBytes` held, and a count for everything that
 //! did not arrive. An exporter is shared by all root contexts of a worker that send to the same place, and outlives a
 //! change of their configuration.
 
 mod backoff;
+mod date;
+mod gzip;
 mod reply;
+mod request;
+mod wire;
 
 use std::collections::VecDeque;
 
 use self::backoff::Backoff;
 pub use self::reply::Reply;
 use self::reply::Verdict;
+use self::request::{Encoding, Request};
 use crate::batch::{Batch, Offer, Payload};
-use crate::config;
-use crate::host::{Call, Host, LogLevel, Status};
+use crate::config::{self, DropPolicy};
+use crate::host::{Host, LogLevel, Status};
+use crate::metric::{Meter, Portion};
 use crate::otlp;
 use crate::propagation::id::Generator;
 use crate::stats::{Counter, Signal, Stats};
@@ -22,6 +28,14 @@ use crate::stats::{Counter, Signal, Stats};
 pub const USER_AGENT: &str =
     concat!("otelmesh/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
 
+/// The shared number of the next writer of metrics in this process.
+pub const WRITERS: &str = "otelmesh.writers";
+
+/// How [`USER_AGENT`] begins in every version.
+pub const USER_AGENT_PREFIX: &str = "otelmesh/";
+
+pub use self::request::GRPC_PATHS;
+
 /// Where exports go, and the bounds on the way: what makes two exporters the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
@@ -29,6 +43,8 @@ pub struct Target {
     pub exporter: config::Exporter,
     /// The bounds.
     pub batch: config::Batch,
+    /// How exchanges are measured.
+    pub metrics: config::Metrics,
     /// The encoded `Resource` of every export.
     pub resource: Vec<u8>,
 }
@@ -37,10 +53,12 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Exporter {
     target: Target,
-    lanes: [Lane; 2],
+    lanes: [Lane; Signal::ALL.len()],
     in_flight: Vec<InFlight>,
     backoff: Backoff,
+    encoding: Encoding,
     health: Health,
+    meter: Option<Meter>,
 }
 
 /// The records of one signal, oldest first: sealed ones, then those of the batch.
@@ -58,6 +76,7 @@ struct InFlight {
     root: u32,
     signal: Signal,
     payload: Payload,
+    is_compressed: bool,
 }
 
 /// What the last export came to; only a change is worth a line in the log.
@@ -90,6 +109,20 @@ pub struct Means<'a, H> {
     pub now: u64,
 }
 
+// === impl Lane ===
+
+impl Lane {
+    /// Since when the oldest record that can be dropped or sent has been here.
+    fn since(&self) -> Option<u64> {
+        self.sealed.front().map(|payload| payload.since).or_else(|| self.batch.since())
+    }
+
+    /// The oldest payload.
+    fn take(&mut self) -> Option<Payload> {
+        self.sealed.pop_front().or_else(|| self.batch.take())
+    }
+}
+
 // === impl Exporter ===
 
 impl Exporter {
@@ -97,6 +130,8 @@ impl Exporter {
     pub fn new(target: Target) -> Self {
         let lane = |signal| Lane { signal, sealed: VecDeque::new(), batch: Batch::default() };
         Self {
+            encoding: Encoding::new(target.exporter.compression),
+            meter: Meter::new(&target.metrics),
             target,
             lanes: Signal::ALL.map(lane),
             in_flight: Vec::new(),
@@ -112,30 +147,89 @@ impl Exporter {
 
     /// Takes the record that `write` encodes; answers whether a batch is full, so that it is time to [`Self::pump`].
     pub fn record(&mut self, signal: Signal, now: u64, stats: &mut Stats, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.record_items(signal, now, 1, stats, write)
+    }
+
+    /// The same for a record that counts as several: the data points of a metric.
+    fn record_items(
+        &mut self,
+        signal: Signal,
+        now: u64,
+        items: u32,
+        stats: &mut Stats,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let ledger = signal.ledger();
-        stats.count(ledger.recorded);
-        let room = (self.target.batch.max_queue_bytes as usize).saturating_sub(self.bytes());
+        stats.add(ledger.recorded, u64::from(items));
         let limits = &self.target.batch;
+        let room = match limits.drop_policy {
+            DropPolicy::Newest => (limits.max_queue_bytes as usize).saturating_sub(self.bytes()),
+            // Room is made afterwards, for as much as there is to make room for.
+            DropPolicy::Oldest => usize::MAX,
+        };
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) else { return false };
-        match lane.batch.offer(limits, room, now, write) {
+        let is_full = match lane.batch.offer(limits, room, now, items, write) {
             Offer::Taken => lane.batch.items() >= limits.max_export_batch_size,
             Offer::Sealed(payload) => {
                 lane.sealed.push_back(payload);
                 true
             }
             Offer::TooLarge => {
-                stats.count(ledger.too_large);
+                stats.add(ledger.too_large, u64::from(items));
                 false
             }
             Offer::NoRoom => {
-                stats.count(ledger.queue_full);
+                stats.add(ledger.queue_full, u64::from(items));
                 false
             }
+        };
+        if limits.drop_policy == DropPolicy::Oldest {
+            self.make_room(stats);
+        }
+        is_full
+    }
+
+    /// Where exchanges are measured; `None` where they are not.
+    pub fn meter(&mut self) -> Option<&mut Meter> {
+        self.meter.as_mut()
+    }
+
+    /// Turns what was measured into data points, once an interval, or for the last time.
+    fn collect<H: Host>(&mut self, means: &mut Means<'_, H>, effort: Effort) {
+        // As long as the last ones wait, more of them would only take the room of spans and logs: nothing is lost that
+        // the meter still holds.
+        let is_stuck = self.lanes.iter().any(|lane| lane.signal == Signal::Metrics && lane.since().is_some());
+        let is_time = |meter: &Meter| match effort {
+            Effort::Usual => meter.is_due(means.now) && !is_stuck,
+            Effort::Drain => meter.is_fresh(),
+        };
+        let Some(mut meter) = self.meter.take_if(|meter| is_time(meter)) else { return };
+        if meter.writer().is_none() {
+            let number = means.host.next_number(WRITERS).map_or_else(|| means.ids.number() >> 32, u64::from);
+            *meter.writer() = i64::try_from(number).ok();
+        }
+        let config::Batch { max_export_batch_size, max_export_batch_bytes, .. } = self.target.batch;
+        let portion = Portion { points: max_export_batch_size, bytes: max_export_batch_bytes as usize / 4 };
+        let Means { stats, now, .. } = means;
+        meter.collect(*now, portion, &mut |points, metric| {
+            self.record_items(Signal::Metrics, *now, points, stats, |buf| buf.extend_from_slice(metric));
+        });
+        self.meter = Some(meter);
+    }
+
+    /// Drops whole batches, those that have waited longest first, until what is held is within bounds again.
+    fn make_room(&mut self, stats: &mut Stats) {
+        while self.bytes() > self.target.batch.max_queue_bytes as usize {
+            let waiting = self.lanes.iter_mut().filter_map(|lane| Some((lane.since()?, lane)));
+            let Some((_, lane)) = waiting.min_by_key(|(since, _)| *since) else { return };
+            let Some(payload) = lane.take() else { return };
+            stats.add(lane.signal.ledger().queue_full, u64::from(payload.items));
         }
     }
 
     /// Sends what is ready, on behalf of `root`.
     pub fn pump<H: Host>(&mut self, means: &mut Means<'_, H>, root: u32, effort: Effort) {
+        self.collect(means, effort);
         loop {
             let may_send = match effort {
                 Effort::Usual => {
@@ -166,7 +260,7 @@ impl Exporter {
                 || (effort == Effort::Drain && lane.batch.items() > 0)
         };
         let lane = lanes.iter_mut().filter(ready).min_by_key(|lane| under_way(lane.signal))?;
-        Some((lane.signal, lane.sealed.pop_front().or_else(|| lane.batch.take())?))
+        Some((lane.signal, lane.take()?))
     }
 
     /// Hands a payload to Envoy; answers whether that worked.
@@ -179,28 +273,13 @@ impl Exporter {
         effort: Effort,
     ) -> bool {
         let exporter = &self.target.exporter;
-        let path = match signal {
-            Signal::Traces => &exporter.traces_path,
-            Signal::Logs => &exporter.logs_path,
-        };
-        let body = otlp::export_request(&self.target.resource, &payload.records);
-        let sent = means.host.call(&Call {
-            cluster: &exporter.cluster,
-            headers: &[
-                (":method", "POST"),
-                (":path", path),
-                (":authority", exporter.host()),
-                (":scheme", "http"),
-                ("content-type", "application/x-protobuf"),
-                ("user-agent", USER_AGENT),
-            ],
-            body: &body,
-            timeout_ms: exporter.timeout.0,
-        });
-        match sent {
+        let message = otlp::export_request(&self.target.resource, &payload.records);
+        let request = Request::new(message, exporter.protocol, &mut self.encoding, means.host);
+        match request.call(signal, exporter, means.host) {
             Ok(token) => {
                 means.stats.count(Counter::ExportsStarted);
-                self.in_flight.push(InFlight { token, root, signal, payload });
+                let is_compressed = request.is_compressed;
+                self.in_flight.push(InFlight { token, root, signal, payload, is_compressed });
                 true
             }
             Err(status) => {
@@ -229,15 +308,19 @@ impl Exporter {
         effort: Effort,
     ) -> Option<u32> {
         let at = self.in_flight.iter().position(|call| call.token == token)?;
-        let InFlight { root, signal, payload, .. } = self.in_flight.swap_remove(at);
+        // In order, so that what has to wait again does so in the order in which it was sent.
+        let InFlight { root, signal, payload, is_compressed, .. } = self.in_flight.remove(at);
         let ledger = signal.ledger();
-        match reply.verdict(means.now) {
+        match reply.verdict(self.target.exporter.protocol, means.now) {
             Verdict::Taken { rejected, message } => {
                 let rejected = rejected.min(payload.items);
                 means.stats.count(Counter::ExportsSucceeded);
                 means.stats.add(ledger.rejected, u64::from(rejected));
                 means.stats.add(ledger.exported, u64::from(payload.items.saturating_sub(rejected)));
                 self.backoff.reset();
+                if is_compressed {
+                    self.encoding = Encoding::Gzip;
+                }
                 match rejected {
                     0 => self.turn(means.host, Health::Up, ""),
                     _ => self.turn(means.host, Health::Partial, &message),
@@ -246,6 +329,12 @@ impl Exporter {
             Verdict::Retry { cause, wait } => {
                 self.postpone(means, signal, payload, wait, effort);
                 self.turn(means.host, Health::Down, &cause);
+            }
+            // It may be the compression that it refuses; plain, it gets the same records once more.
+            Verdict::Refused(_) if is_compressed && self.encoding != Encoding::Gzip && effort == Effort::Usual => {
+                self.encoding = Encoding::Identity;
+                means.stats.count(Counter::ExportsRetried);
+                self.put_back(signal, payload);
             }
             Verdict::Refused(cause) => {
                 means.stats.count(Counter::ExportsFailed);
@@ -273,8 +362,14 @@ impl Exporter {
         }
         means.stats.count(Counter::ExportsRetried);
         self.backoff.fail(means.now, wait, means.ids.number());
+        self.put_back(signal, payload);
+    }
+
+    fn put_back(&mut self, signal: Signal, payload: Payload) {
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) {
-            lane.sealed.push_front(payload);
+            // Before all that came later, some of which may be back already.
+            let at = lane.sealed.partition_point(|waiting| waiting.since < payload.since);
+            lane.sealed.insert(at, payload);
         }
     }
 
@@ -296,7 +391,7 @@ impl Exporter {
     }
 
     /// Bytes of records held.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let sealed = |lane: &Lane| lane.sealed.iter().map(|p| p.records.len()).sum::<usize>();
         let lanes: usize = self.lanes.iter().map(|lane| sealed(lane).saturating_add(lane.batch.bytes())).sum();
         let in_flight: usize = self.in_flight.iter().map(|call| call.payload.records.len()).sum();

@@ -47,6 +47,8 @@ pub enum MapKind {
     ResponseHeaders = 2,
     /// Headers of the reply to our own call; readable in `on_http_call_response` alone.
     CallResponseHeaders = 6,
+    /// Trailers of that reply.
+    CallResponseTrailers = 7,
 }
 
 /// Headers as the ABI serialises them, owned; malformed input ends the iteration early.
@@ -102,6 +104,8 @@ pub trait Host {
     fn shared(&self, key: &str) -> Option<Vec<u8>>;
     /// Sets a shared value.
     fn set_shared(&mut self, key: &str, value: &[u8]);
+    /// Counts a shared value up, which has to be there, and answers what it was; a different number for each who asks.
+    fn next_number(&mut self, key: &str) -> Option<u32>;
     /// Defines an Envoy stat, or finds it if it is there already.
     fn define_metric(&mut self, kind: MetricKind, name: &str) -> Result<u32, Status>;
     /// Adds to a stat; only a gauge may be lowered.
@@ -110,6 +114,8 @@ pub trait Host {
     fn set_tick_period(&mut self, ms: u32);
     /// Sends a request on behalf of the current root context; the answer names the token of its reply.
     fn call(&mut self, call: &Call<'_>) -> Result<u32, Status>;
+    /// Compresses bytes into zlib's format, where Envoy offers that.
+    fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>>;
     /// Tells Envoy that the root context `id`, which asked for time in `on_done`, is done.
     fn done(&mut self, id: u32);
 }

@@ -8,7 +8,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use crate::config::MAX_VALUE_BYTES;
 
-/// Field number of the records in both `ScopeSpans` and `ScopeLogs`.
+/// Field number of the records in `ScopeSpans`, `ScopeLogs` and `ScopeMetrics` alike.
 const RECORDS: u32 = 2;
 /// The conventions that attribute names follow.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.37.0";
@@ -30,6 +30,16 @@ pub fn fixed64(buf: &mut Vec<u8>, field: u32, value: u64) {
 pub fn fixed32(buf: &mut Vec<u8>, field: u32, value: u32) {
     encode_key(field, WireType::ThirtyTwoBit, buf);
     buf.extend_from_slice(&value.to_le_bytes());
+}
+
+/// A double field.
+pub fn double(buf: &mut Vec<u8>, field: u32, value: f64) {
+    fixed64(buf, field, value.to_bits());
+}
+
+/// A varint without a key, as packed fields have them.
+pub fn number(buf: &mut Vec<u8>, value: u64) {
+    encode_varint(value, buf);
 }
 
 /// A bytes field.
@@ -89,19 +99,16 @@ pub fn any_value(buf: &mut Vec<u8>, value: Value<'_>) {
         Value::Bool(flag) => varint(buf, 2, u64::from(flag)),
         // A negative number is its two's complement, ten bytes long.
         Value::Int(number) => varint(buf, 3, number as u64),
-        Value::Double(number) => {
-            encode_key(4, WireType::SixtyFourBit, buf);
-            buf.extend_from_slice(&number.to_le_bytes());
-        }
+        Value::Double(number) => double(buf, 4, number),
     }
 }
 
-/// Begins a record in a batch; both kinds of record have the same field number.
+/// Begins a record in a batch; all kinds of record have the same field number.
 pub fn record(buf: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     message(buf, RECORDS, fill);
 }
 
-/// An `ExportTraceServiceRequest` or `ExportLogsServiceRequest` around records that are encoded already; the two have
+/// An `ExportTraceServiceRequest`, or its kin for logs and metrics, around records that are encoded already; all have
 /// the same shape. `resource` is the content of a `Resource`.
 pub fn export_request(resource: &[u8], records: &[u8]) -> Vec<u8> {
     let mut scope = Vec::with_capacity(64);

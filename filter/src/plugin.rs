@@ -2,17 +2,17 @@
 //! the exchange or the exporter that they are for. Knows no error: a configuration that cannot be used switches its root
 //! context off, an id that is not known is passed over.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::config::{Config, MAX_LIVE_EXCHANGES};
 use crate::exchange::{Exchange, Scene};
-use crate::export::{Effort, Exporter, Means, Reply, Target};
+use crate::export::{Effort, Exporter, Means, Reply, Target, WRITERS};
 use crate::host::{Host, LogLevel, MapKind};
 use crate::propagation::id::Generator;
 use crate::resource;
 use crate::settings::Settings;
 use crate::stats::{Counter, Signal, Stats};
+use crate::table::Table;
 
 /// Everything that a worker remembers. Batches live here, not in a root context, so that inbound and outbound share
 /// them and a change of configuration does not lose them.
@@ -20,9 +20,9 @@ pub struct Plugin<H> {
     pub(crate) host: H,
     ids: Generator,
     stats: Stats,
-    roots: BTreeMap<u32, Root>,
-    exchanges: BTreeMap<u32, Exchange>,
-    exporters: BTreeMap<u32, Exporter>,
+    roots: Table<Root>,
+    exchanges: Table<Exchange>,
+    exporters: Table<Exporter>,
     next_exporter: u32,
 }
 
@@ -50,9 +50,9 @@ impl<H: Host> Plugin<H> {
             host,
             ids: Generator::seeded(seed),
             stats: Stats::default(),
-            roots: BTreeMap::new(),
-            exchanges: BTreeMap::new(),
-            exporters: BTreeMap::new(),
+            roots: Table::for_about(4),
+            exchanges: Table::for_about(256),
+            exporters: Table::for_about(1),
             next_exporter: 0,
         }
     }
@@ -94,7 +94,10 @@ impl<H: Host> Plugin<H> {
                 None
             }
         };
-        self.roots.entry(id).or_default().settings = settings;
+        match self.roots.get_mut(&id) {
+            Some(root) => root.settings = settings,
+            None => drop(self.roots.insert(id, Root { settings, draining: false })),
+        }
         self.publish();
     }
 
@@ -116,8 +119,13 @@ impl<H: Host> Plugin<H> {
         let target = Target {
             exporter: config.exporter.clone(),
             batch: config.batch.clone(),
+            metrics: config.metrics.clone(),
             resource: resource::encode(&config.resource, &self.host),
         };
+        // Envoy configures its main thread first, so this is there before workers count it up.
+        if config.metrics.enabled && self.host.shared(WRITERS).is_none() {
+            self.host.set_shared(WRITERS, &0u32.to_le_bytes());
+        }
         let known = self.exporters.iter().find(|(_, exporter)| exporter.serves(&target)).map(|(id, _)| *id);
         let exporter = known.unwrap_or_else(|| {
             let id = self.next_exporter;
@@ -146,11 +154,15 @@ impl<H: Host> Plugin<H> {
         let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
         let mut scene = Scene { host: &mut self.host, stats: &mut self.stats, ids: &mut self.ids };
         exchange.on_request_headers(settings, &mut scene);
+        if settings.config.metrics.active_requests {
+            exchange.enter(settings.exporter, self.exporters.get_mut(&settings.exporter));
+        }
     }
 
     /// An exchange is over.
     pub fn on_log(&mut self, id: u32) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        exchange.leave(&mut self.exporters);
         let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
         let Some(exporter) = self.exporters.get_mut(&settings.exporter) else { return };
         let mut scene = Scene { host: &mut self.host, stats: &mut self.stats, ids: &mut self.ids };
@@ -162,12 +174,16 @@ impl<H: Host> Plugin<H> {
     }
 
     /// A reply to an export, or the news that there will be none: then there are no headers.
-    pub fn on_call_response(&mut self, token: u32, headers: u32, body: u32) {
+    pub fn on_call_response(&mut self, token: u32, headers: u32, body: u32, trailers: u32) {
         let mut reply = Reply::default();
         if headers > 0 {
-            reply = Reply::of(&self.host.headers(MapKind::CallResponseHeaders).unwrap_or_default());
+            reply.headers = Some(self.host.headers(MapKind::CallResponseHeaders).unwrap_or_default());
+            reply.body_len = body as usize;
             if body > 0 {
                 reply.body = self.host.call_response_body(Reply::BODY_LIMIT).unwrap_or_default();
+            }
+            if trailers > 0 {
+                reply.trailers = self.host.headers(MapKind::CallResponseTrailers).unwrap_or_default();
             }
         }
         let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
@@ -196,7 +212,7 @@ impl<H: Host> Plugin<H> {
         root.draining = true;
         let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
         let mut calling = false;
-        for (exporter_id, exporter) in &mut self.exporters {
+        for (exporter_id, exporter) in self.exporters.iter_mut() {
             // What another root context can still send need not be hurried.
             if effort(&self.roots, *exporter_id) == Effort::Drain {
                 exporter.pump(&mut means, id, Effort::Drain);
@@ -209,15 +225,19 @@ impl<H: Host> Plugin<H> {
 
     /// A context is gone.
     pub fn on_delete(&mut self, id: u32) {
-        if self.exchanges.remove(&id).is_some() || self.roots.remove(&id).is_none() {
+        if let Some(mut exchange) = self.exchanges.remove(&id) {
+            exchange.leave(&mut self.exporters);
+            return;
+        }
+        if self.roots.remove(&id).is_none() {
             return;
         }
         for exporter in self.exporters.values_mut() {
             exporter.abandon(id, &mut self.stats);
         }
         let used: Vec<u32> = self.roots.values().filter_map(|r| r.settings.as_ref()).map(|s| s.exporter).collect();
-        let unused = self.exporters.extract_if(.., |id, _| !used.contains(id)).map(|(_, exporter)| exporter);
-        for exporter in unused.collect::<Vec<_>>() {
+        let unused: Vec<u32> = self.exporters.iter().map(|(id, _)| *id).filter(|id| !used.contains(id)).collect();
+        for exporter in unused.iter().filter_map(|id| self.exporters.remove(id)).collect::<Vec<_>>() {
             exporter.close(&mut self.stats);
         }
         self.publish();
@@ -230,7 +250,7 @@ impl<H: Host> Plugin<H> {
 }
 
 /// Whether an exporter has a root context left that will send for it later.
-fn effort(roots: &BTreeMap<u32, Root>, exporter: u32) -> Effort {
+fn effort(roots: &Table<Root>, exporter: u32) -> Effort {
     let serves = |root: &Root| !root.draining && root.settings.as_ref().is_some_and(|s| s.exporter == exporter);
     if roots.values().any(serves) { Effort::Usual } else { Effort::Drain }
 }

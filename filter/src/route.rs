@@ -3,7 +3,6 @@
 //! number of folded routes is bounded for each worker, and beyond the bound there is none. A host never names a span.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 use crate::config;
 use crate::config::pattern::PathTemplate;
@@ -13,7 +12,8 @@ use crate::config::pattern::PathTemplate;
 pub struct Routes {
     templates: Vec<PathTemplate>,
     max_folded: usize,
-    folded: RefCell<BTreeSet<String>>,
+    /// In order.
+    folded: RefCell<Vec<String>>,
 }
 
 /// Longest folded route in bytes; longer paths have none.
@@ -46,14 +46,14 @@ impl Routes {
         let route = fold(path);
         // Nobody else borrows it: the set is not passed on.
         let mut known = self.folded.try_borrow_mut().ok()?;
-        if known.contains(&route) {
-            return Some(route);
+        match known.binary_search(&route) {
+            Ok(_) => Some(route),
+            Err(_) if known.len() >= self.max_folded => None,
+            Err(at) => {
+                known.insert(at, route.clone());
+                Some(route)
+            }
         }
-        if known.len() >= self.max_folded {
-            return None;
-        }
-        known.insert(route.clone());
-        Some(route)
     }
 }
 

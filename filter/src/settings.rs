@@ -5,7 +5,7 @@ use crate::attributes::custom::Custom;
 use crate::attributes::{Kind, Request};
 use crate::config::pattern::PathTemplate;
 use crate::config::{Config, Direction, Exporter, LogPolicy, Propagation};
-use crate::export::USER_AGENT;
+use crate::export::{GRPC_PATHS, USER_AGENT_PREFIX};
 use crate::host::{Headers, Host};
 use crate::propagation::{Propagators, SpanContext};
 use crate::route::Routes;
@@ -75,7 +75,8 @@ impl Settings {
     /// The direction of the exchange at hand, asked for only where it makes a difference already.
     pub(crate) fn early_kind(&self, host: &impl Host) -> Option<Kind> {
         let [inbound, outbound] = &self.propagators;
-        (inbound != outbound || !self.rules.is_empty()).then(|| self.kind(host))
+        let is_needed = inbound != outbound || !self.rules.is_empty() || self.config.metrics.active_requests;
+        is_needed.then(|| self.kind(host))
     }
 
     pub(crate) fn propagators(&self, kind: Kind) -> &Propagators {
@@ -87,9 +88,9 @@ impl Settings {
     pub(crate) fn ignores(&self, headers: &Headers) -> Option<Counter> {
         let agent = headers.get(b"user-agent").unwrap_or_default();
         let path = headers.get(b":path").unwrap_or_default();
-        let Exporter { traces_path, logs_path, .. } = &self.config.exporter;
-        // A collector with a sidecar must not be asked to record that it was sent records.
-        if agent == USER_AGENT.as_bytes() && [traces_path, logs_path].iter().any(|own| own.as_bytes() == path) {
+        // A collector with a sidecar must not be asked to record that it was sent records, over either protocol and by
+        // any version of ours.
+        if agent.starts_with(USER_AGENT_PREFIX.as_bytes()) && self.is_export(path) {
             return Some(Counter::ExchangesOwnExport);
         }
         let path = path.split(|b| *b == b'?').next().unwrap_or_default();
@@ -99,16 +100,29 @@ impl Settings {
         is_excluded.then_some(Counter::ExchangesExcluded)
     }
 
+    fn is_export(&self, path: &[u8]) -> bool {
+        let Exporter { traces_path, logs_path, metrics_path, .. } = &self.config.exporter;
+        [traces_path, logs_path, metrics_path].iter().any(|own| own.as_bytes() == path)
+            || path.starts_with(GRPC_PATHS.as_bytes())
+    }
+
     /// Everything of a request that its records will need.
-    pub(crate) fn capture(&self, headers: &Headers, request: Option<Request>) -> Request {
+    pub(crate) fn capture(&self, headers: &Headers, request: Option<Request>, recorded: bool) -> Request {
         let mut request = request.unwrap_or_else(|| Request::of(headers));
         request.route = self.routes.of(request.url_path());
-        request.custom = self.custom.iter().filter_map(|custom| custom.fill(headers, false)).collect();
+        if recorded {
+            request.custom = self.custom.iter().filter_map(|custom| custom.fill(headers, false)).collect();
+        }
         request
     }
 
     pub(crate) fn records_spans(&self, context: &SpanContext) -> bool {
         self.config.traces.enabled && context.flags.sampled()
+    }
+
+    /// Whether an exchange may leave a record, or is measured.
+    pub(crate) fn may_tell(&self, context: &SpanContext) -> bool {
+        self.config.metrics.enabled || self.may_record(context)
     }
 
     /// Whether an exchange may leave a record, as far as that is known at its beginning.

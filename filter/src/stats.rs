@@ -13,6 +13,8 @@ pub enum Signal {
     Traces,
     /// Access logs.
     Logs,
+    /// Data points of metrics.
+    Metrics,
 }
 
 macro_rules! counters {
@@ -50,6 +52,18 @@ counters! {
     LogsDroppedExportFailed = "otelmesh_logs_dropped_export_failed",
     /// Like [`Counter::SpansDroppedTooLarge`].
     LogsDroppedTooLarge = "otelmesh_logs_dropped_too_large",
+    /// Data points that a collection made; otherwise like [`Counter::SpansRecorded`].
+    DataPointsRecorded = "otelmesh_data_points_recorded",
+    /// Like [`Counter::SpansExported`].
+    DataPointsExported = "otelmesh_data_points_exported",
+    /// Like [`Counter::SpansRejected`].
+    DataPointsRejected = "otelmesh_data_points_rejected",
+    /// Like [`Counter::SpansDroppedQueueFull`].
+    DataPointsDroppedQueueFull = "otelmesh_data_points_dropped_queue_full",
+    /// Like [`Counter::SpansDroppedExportFailed`].
+    DataPointsDroppedExportFailed = "otelmesh_data_points_dropped_export_failed",
+    /// Like [`Counter::SpansDroppedTooLarge`].
+    DataPointsDroppedTooLarge = "otelmesh_data_points_dropped_too_large",
     /// Export calls that were begun.
     ExportsStarted = "otelmesh_exports_started",
     /// Export calls that a receiver took.
@@ -68,6 +82,8 @@ counters! {
     TracesOverLimit = "otelmesh_traces_over_limit",
     /// Spans that are exported although their trace is not recorded.
     SpansKept = "otelmesh_kept_spans",
+    /// Exchanges measured without their attributes because `metrics.maxSeries` sets of them were in use.
+    MetricsOverflow = "otelmesh_metrics_overflow",
     /// Requests with a malformed `traceparent`, or two of them.
     MalformedTracecontext = "otelmesh_malformed_tracecontext",
     /// Requests with a malformed `b3`.
@@ -96,10 +112,16 @@ counters! {
     ConfigRejected = "otelmesh_config_rejected",
     /// Hostcalls that failed where they should not.
     HostErrors = "otelmesh_host_errors",
+    /// Workers on which the filter panicked, and is off; counted by the guard, which has no [`Stats`].
+    Panics = "otelmesh_panics",
 }
 
+/// [`Counter::Panics`] by its name.
+pub const PANICS: &str = "otelmesh_panics";
+
 /// Gauges of what waits or is under way, in the order of [`Signal`].
-const WAITING: [&str; 2] = ["otelmesh_spans_waiting", "otelmesh_logs_waiting"];
+const WAITING: [&str; Signal::ALL.len()] =
+    ["otelmesh_spans_waiting", "otelmesh_logs_waiting", "otelmesh_data_points_waiting"];
 
 /// The counters of one signal.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +145,7 @@ pub struct Ledger {
 pub struct Stats {
     pending: [u64; NAMES.len()],
     ids: Option<Ids>,
-    waiting: [i64; 2],
+    waiting: [i64; WAITING.len()],
 }
 
 #[derive(Debug)]
@@ -140,8 +162,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 // === impl Signal ===
 
 impl Signal {
-    /// Both, in the order in which they are exported.
-    pub const ALL: [Self; 2] = [Self::Traces, Self::Logs];
+    /// All, in the order in which they are exported.
+    pub const ALL: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
 
     /// The signal's books.
     pub fn ledger(self) -> Ledger {
@@ -162,6 +184,14 @@ impl Signal {
                 export_failed: Counter::LogsDroppedExportFailed,
                 too_large: Counter::LogsDroppedTooLarge,
             },
+            Self::Metrics => Ledger {
+                recorded: Counter::DataPointsRecorded,
+                exported: Counter::DataPointsExported,
+                rejected: Counter::DataPointsRejected,
+                queue_full: Counter::DataPointsDroppedQueueFull,
+                export_failed: Counter::DataPointsDroppedExportFailed,
+                too_large: Counter::DataPointsDroppedTooLarge,
+            },
         }
     }
 }
@@ -170,7 +200,7 @@ impl Signal {
 
 impl Default for Stats {
     fn default() -> Self {
-        Self { pending: [0; NAMES.len()], ids: None, waiting: [0; 2] }
+        Self { pending: [0; NAMES.len()], ids: None, waiting: [0; WAITING.len()] }
     }
 }
 
@@ -188,7 +218,7 @@ impl Stats {
     }
 
     /// Hands everything to Envoy. `waiting` is what waits or is under way now, in the order of [`Signal::ALL`].
-    pub fn publish(&mut self, host: &mut impl Host, waiting: [u64; 2]) {
+    pub fn publish(&mut self, host: &mut impl Host, waiting: [u64; WAITING.len()]) {
         let ids = self.ids.get_or_insert_with(|| Ids::define(host));
         for (pending, id) in self.pending.iter_mut().zip(&ids.counters) {
             // Envoy refuses to raise a counter by nothing.
@@ -233,11 +263,11 @@ mod tests {
         let mut stats = Stats::default();
         stats.add(Counter::SpansRecorded, 3);
         stats.count(Counter::LogsDroppedTooLarge);
-        stats.publish(&mut host, [3, 0]);
+        stats.publish(&mut host, [3, 0, 0]);
         assert_eq!(host.stat("otelmesh_spans_recorded"), 3);
         assert_eq!(host.stat("otelmesh_logs_dropped_too_large"), 1);
         assert_eq!(host.stat("otelmesh_spans_waiting"), 3);
-        stats.publish(&mut host, [1, 2]);
+        stats.publish(&mut host, [1, 2, 0]);
         assert_eq!(host.stat("otelmesh_spans_recorded"), 3);
         assert_eq!(host.stat("otelmesh_spans_waiting"), 1);
         assert_eq!(host.stat("otelmesh_logs_waiting"), 2);
@@ -249,5 +279,6 @@ mod tests {
         assert_eq!(all.len(), NAMES.len() + WAITING.len());
         assert!(all.iter().all(|name| name.starts_with("otelmesh_")));
         assert_eq!(NAMES[Counter::HostErrors as usize], "otelmesh_host_errors");
+        assert_eq!(NAMES[Counter::Panics as usize], PANICS);
     }
 }

@@ -3,7 +3,7 @@
 //! In: an Envoy binary and the filter's module. Out: every distinct trace, the access logs, the counters, and a verdict.
 //! Exits with 1 when anything is missing, 2 when it cannot start. Everything that it started ends with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ use mesh::Mesh;
 use progress::Progress;
 use report::Document;
 use signals::Signals;
-use verdict::{Evidence, RECORDS_A_REQUEST};
+use verdict::{Evidence, NOUNS, RECORDS_A_REQUEST};
 
 mod client;
 mod counters;
@@ -35,12 +35,14 @@ mod report;
 mod signals;
 mod verdict;
 
-/// Telemetry leaves after 200ms; a machine that needs ten seconds for it has lost it.
+/// Telemetry leaves after 200ms, metrics after a second; a machine that needs ten seconds for it has lost it.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An export that failed several times waits up to 30s for the next attempt.
 const OUTAGE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Counters have no event to wait for, only a question to ask again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// The metrics that count every exchange.
+const DURATIONS: [&str; 2] = ["http.server.request.duration", "http.client.request.duration"];
 /// Longer than the filter holds a span, so that a trace is shown whole.
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// For a collector that is slow, not for one that is away: a refused connection fails at once.
@@ -183,6 +185,7 @@ impl Demo {
             arrivals: self.mesh.arrivals(),
             spans: self.spans(),
             logs: self.logs(),
+            measured: self.measured(),
             counters,
         };
         let verdict = evidence.judge();
@@ -246,8 +249,10 @@ impl Demo {
         loop {
             self.mesh.check_running()?;
             let counters = Counters::read(self.mesh.envoys()).await?;
-            let fates = [counters.fate("spans"), counters.fate("logs")];
-            let settled = fates.iter().all(|fate| fate.recorded >= due && fate.waiting == 0 && fate.is_whole());
+            let [spans, logs, points] = NOUNS.map(|noun| counters.fate(noun));
+            let is_measured = i64::try_from(self.measured())? >= due;
+            let is_recorded = is_measured && spans.recorded >= due && logs.recorded >= due;
+            let settled = is_recorded && [spans, logs, points].iter().all(|fate| fate.waiting == 0 && fate.is_whole());
             if settled || Instant::now() > deadline {
                 return Ok(counters);
             }
@@ -271,6 +276,18 @@ impl Demo {
         logs.sort_by_key(|log| log.time_unix_nano);
         logs.retain(|log| seen.insert((log.trace_id.clone(), log.span_id.clone(), log.time_unix_nano)));
         logs
+    }
+
+    /// Exchanges that the metrics count: what the latest data point of each stream says.
+    fn measured(&self) -> usize {
+        let mut streams = BTreeMap::new();
+        for point in self.receiver.snapshot().points() {
+            if DURATIONS.contains(&point.name.as_str()) {
+                let key = (point.service, point.name, format!("{:?}", point.attributes));
+                streams.insert(key, usize::try_from(point.count).unwrap_or_default());
+            }
+        }
+        streams.values().sum()
     }
 
     /// Leaves everything running and shows every further trace; ends only with an error.

@@ -48,6 +48,8 @@ pub struct Options {
     pub log_level: String,
     /// How long it may take to get ready; a Wasm module is compiled in this time.
     pub ready_timeout: Duration,
+    /// Whether another Envoy may take over from it; `args` then name the base id and the epoch.
+    pub hot_restart: bool,
     /// Further command line arguments.
     pub args: Vec<String>,
 }
@@ -79,7 +81,13 @@ struct Stat {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { concurrency: 1, log_level: "info".to_owned(), ready_timeout: Duration::from_secs(30), args: Vec::new() }
+        Self {
+            concurrency: 1,
+            log_level: "info".to_owned(),
+            ready_timeout: Duration::from_secs(30),
+            hot_restart: false,
+            args: Vec::new(),
+        }
     }
 }
 
@@ -102,7 +110,7 @@ impl Envoy {
             .arg(directory.path().join("admin"))
             .args(["--concurrency", &options.concurrency.to_string()])
             .args(["--log-level", &options.log_level])
-            .arg("--disable-hot-restart")
+            .args((!options.hot_restart).then_some("--disable-hot-restart"))
             .args(&options.args)
             .current_dir(directory.path())
             .stdin(Stdio::null())

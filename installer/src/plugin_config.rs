@@ -77,13 +77,15 @@ fn read(file: &PathBuf) -> Result<String> {
 
 /// Whether the filter would take a pluginConfig; the reason where it would not.
 fn check(text: &str) -> Result<(), String> {
-    // JSON is YAML too, and this parser knows where it is.
-    let config: Config = serde_saphyr::from_str(text).map_err(|error| {
+    // serde's parser knows lines (and JSON is YAML too); the filter's own has the last word.
+    let config: Result<Config, _> = serde_saphyr::from_str(text);
+    if let Err(error) = config {
         let message = error.to_string();
         let hint = nearest(&message).map(|key| format!("\nDid you mean {key}?")).unwrap_or_default();
-        format!("{message}{hint}")
-    })?;
-    config.check().map_err(|error| error.to_string())
+        return Err(format!("{message}{hint}"));
+    }
+    let json: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    Config::parse(json.to_string().as_bytes()).map(drop).map_err(|error| error.to_string())
 }
 
 /// The known word that is most like the unknown one, as far as the message names both.

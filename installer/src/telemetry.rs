@@ -13,6 +13,10 @@ use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+mod point;
+
+pub use point::DataPoint;
+
 /// Attributes by key.
 pub type Attributes = BTreeMap<String, Value>;
 

@@ -177,7 +177,13 @@ async fn a_configuration_that_is_replaced_sends_what_it_holds() {
     requests(proxy.inbound, 5).await;
     assert!(proxy.receiver.snapshot().exports.is_empty());
     file.replace("60s", "59s");
-    let books = proxy.settle(5, 5).await;
-    assert_eq!((books.get("exports_started"), books.get("exports_succeeded")), (2, 2));
+    proxy.settle(5, 5).await;
+    let books = proxy.until("metrics", |b| b.exported("data_points") == 1).await;
+    assert_eq!((books.get("exports_started"), books.get("exports_succeeded")), (3, 3));
+    let points = proxy.receiver.snapshot().points();
+    assert_eq!(
+        points.iter().map(|point| (point.name.as_str(), point.count)).collect::<Vec<_>>(),
+        [("http.server.request.duration", 5)]
+    );
     proxy.assert_alive().await;
 }

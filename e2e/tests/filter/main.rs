@@ -2,9 +2,12 @@
 
 mod collector;
 mod configuration;
+mod exports;
 mod hostile;
+mod metrics;
 mod propagation;
 mod replies;
 mod sampling;
 mod signals;
 mod streams;
+mod traps;

@@ -1,6 +1,6 @@
 //! What a record says beyond the defaults: routes, resends and an operator's own attributes.
 
-use otelmesh_e2e::proxy::{Setup, inbound_route};
+use otelmesh_e2e::proxy::{PATIENCE, Setup, inbound_route};
 use otelmesh_e2e::raw;
 use otelmesh_e2e::upstream::Upstream;
 use serde_json::{Value, json};
@@ -53,4 +53,49 @@ async fn a_request_that_was_sent_again_says_how_often() {
     let span = proxy.receiver.snapshot().spans().remove(0);
     assert_eq!(span.attributes["http.request.resend_count"], 2);
     assert_eq!(span.text("envoy.response_flags"), "UF,URX");
+}
+
+#[tokio::test]
+async fn the_resource_is_what_envoys_node_says_of_the_pod_the_same_for_every_signal() {
+    let upstream = Upstream::start().await;
+    let edit = |bootstrap: &mut Value| {
+        bootstrap["node"]["locality"] = json!({"region": "eu-west-1", "zone": "eu-west-1b"});
+        let metadata = bootstrap["node"]["metadata"].as_object_mut().unwrap();
+        metadata.extend(
+            json!({
+                "APP_CONTAINERS": "cart", "WORKLOAD_NAME": "cart", "NODE_NAME": "worker-3", "CLUSTER_ID": "blue",
+                "OWNER": "kubernetes://apis/apps/v1/namespaces/e2e/statefulsets/cart",
+                "LABELS": {"app.kubernetes.io/version": "1.2.3"},
+            })
+            .as_object()
+            .unwrap()
+            .clone(),
+        );
+    };
+    let config = json!({"metrics": {"interval": "1s"}, "resource": {"attributes": {"team": "blue"}}});
+    let proxy = Setup { config, edit: Box::new(edit), ..Setup::new(upstream.address()) }.start().await;
+    assert_eq!(raw::send(proxy.inbound, &raw::request(b"/", &[])).await, Some(200));
+    proxy.settle(1, 1).await;
+    assert!(proxy.receiver.wait_for(PATIENCE, |snapshot| !snapshot.points().is_empty()).await);
+    let snapshot = proxy.receiver.snapshot();
+    let resource = snapshot.spans().remove(0).resource;
+    for (key, value) in [
+        ("service.name", "cart"),
+        ("service.namespace", "e2e"),
+        ("service.version", "1.2.3"),
+        ("service.instance.id", "e2e.test-0.cart"),
+        ("k8s.namespace.name", "e2e"),
+        ("k8s.pod.name", "test-0"),
+        ("k8s.statefulset.name", "cart"),
+        ("k8s.container.name", "cart"),
+        ("k8s.node.name", "worker-3"),
+        ("k8s.cluster.name", "blue"),
+        ("cloud.region", "eu-west-1"),
+        ("cloud.availability_zone", "eu-west-1b"),
+        ("team", "blue"),
+    ] {
+        assert_eq!(resource[key], value, "{key}");
+    }
+    assert_eq!(snapshot.logs()[0].resource, resource);
+    assert_eq!(snapshot.points()[0].resource, resource);
 }

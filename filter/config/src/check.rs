@@ -3,9 +3,11 @@
 
 use std::fmt;
 
-use crate::limits::{MAX_RESOURCE_ATTRIBUTES, MAX_RULES, MAX_TEMPLATES, MAX_TEXT};
+use crate::limits::{
+    DEFAULT_CLUSTER, MAX_BOUNDARIES, MAX_BUCKETS, MAX_RESOURCE_ATTRIBUTES, MAX_RULES, MAX_TEMPLATES, MAX_TEXT,
+};
 use crate::pattern::{HostPattern, PathTemplate};
-use crate::{Config, ConfigError, Exclude, Exporter, Format, Millis, Routes, response_flags};
+use crate::{Config, ConfigError, Exclude, Exporter, Format, Millis, Pairs, Protocol, Routes, response_flags};
 
 impl Config {
     /// Checks every bound that the types cannot express.
@@ -13,13 +15,18 @@ impl Config {
     /// # Errors
     /// A sentence that names the key and its bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let Exporter { cluster, authority, traces_path, logs_path, timeout } = &self.exporter;
+        let Exporter { cluster, authority, protocol, compression: _, traces_path, logs_path, metrics_path, timeout } =
+            &self.exporter;
         check(
             !cluster.is_empty() && is_text(cluster),
             "exporter.cluster must name an Envoy cluster in printable ASCII",
         )?;
+        check(
+            *protocol == Protocol::HttpProtobuf || cluster != DEFAULT_CLUSTER,
+            "exporter.cluster must name the receiver's gRPC port, usually 4317, where exporter.protocol is grpc",
+        )?;
         check(is_text(authority), "exporter.authority must be printable ASCII")?;
-        for (key, path) in [("tracesPath", traces_path), ("logsPath", logs_path)] {
+        for (key, path) in [("tracesPath", traces_path), ("logsPath", logs_path), ("metricsPath", metrics_path)] {
             check(
                 path.starts_with('/') && is_text(path),
                 format_args!("exporter.{key} must be a path that starts with /"),
@@ -59,6 +66,7 @@ impl Config {
         check((0.0..=1.0).contains(&self.logs.ratio), "logs.ratio must be from 0 to 1")?;
         self.check_attributes()?;
         self.check_sampling()?;
+        self.check_metrics()?;
 
         check(p.boundaries.len() <= MAX_RULES, "propagation.boundaries may hold 64 boundaries at most")?;
         for host in p.boundaries.iter().flat_map(|boundary| &boundary.hosts) {
@@ -66,7 +74,7 @@ impl Config {
             check(is_host, format_args!("propagation.boundaries: {host} is neither a name nor *.name"))?;
         }
 
-        let attributes = &self.resource.attributes;
+        let Pairs(attributes) = &self.resource.attributes;
         check(attributes.len() <= MAX_RESOURCE_ATTRIBUTES, "resource.attributes may hold 64 attributes at most")?;
         for (key, value) in attributes {
             check(!key.is_empty() && key.len() <= MAX_TEXT, "resource.attributes has an empty or overlong key")?;
@@ -108,6 +116,23 @@ impl Config {
         Ok(())
     }
 
+    fn check_metrics(&self) -> Result<(), ConfigError> {
+        let m = &self.metrics;
+        let intervals = Millis(1_000)..=Millis(600_000);
+        check(intervals.contains(&m.interval), "metrics.interval must be from 1s to 10m")?;
+        check((2..=MAX_BUCKETS).contains(&m.max_buckets), "metrics.maxBuckets must be from 2 to 160")?;
+        check((10..=10_000).contains(&m.max_series), "metrics.maxSeries must be from 10 to 10000")?;
+        for (key, bounds) in [("boundaries", &m.boundaries), ("sizeBoundaries", &m.size_boundaries)] {
+            check(
+                (1..=MAX_BOUNDARIES).contains(&bounds.len())
+                    && bounds.iter().all(|bound| (0.0..=1e15).contains(bound))
+                    && bounds.is_sorted_by(|a, b| a < b),
+                format_args!("metrics.{key} must hold 1 to 64 numbers from 0 to 1e15, each larger than the one before"),
+            )?;
+        }
+        Ok(())
+    }
+
     fn check_sampling(&self) -> Result<(), ConfigError> {
         let sampling = &self.sampling;
         check((0.0..=1.0).contains(&sampling.ratio), "sampling.ratio must be from 0 to 1")?;
@@ -115,7 +140,7 @@ impl Config {
         for (n, rule) in sampling.rules.iter().enumerate() {
             let of = |what: &'static str| move || format!("sampling.rules[{n}] {what}");
             let is_short =
-                [rule.methods.len(), rule.hosts.len(), rule.paths.len(), rule.ports.len(), rule.headers.len()]
+                [rule.methods.len(), rule.hosts.len(), rule.paths.len(), rule.ports.len(), rule.headers.0.len()]
                     .iter()
                     .all(|len| *len <= MAX_RULES);
             check_that(is_short, of("lists more than 64 of a kind"))?;

@@ -22,19 +22,29 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use json::Json;
+use read::{Read, object};
+
 mod check;
+pub mod decimal;
 mod export;
+mod json;
 mod limits;
+mod metrics;
 mod millis;
+mod pairs;
 pub mod pattern;
 mod propagation;
+mod read;
 mod records;
 pub mod response_flags;
 mod sampling;
 
-pub use export::{Batch, Exporter};
+pub use export::{Batch, Compression, DropPolicy, Exporter, Protocol};
 pub use limits::*;
+pub use metrics::{HistogramForm, Metrics, Temporality};
 pub use millis::Millis;
+pub use pairs::Pairs;
 pub use propagation::{Boundary, BoundaryPolicy, Format, Propagation, Side, Trust};
 pub use records::{Attribute, Direction, LogPolicy, Logs, Resource, Routes, Signal, Source, ValueType};
 pub use sampling::{Action, Exclude, Keep, Rule, Sampling};
@@ -45,41 +55,59 @@ pub use sampling::{Action, Exclude, Keep, Rule, Sampling};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
     /// Where telemetry goes.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub exporter: Exporter,
     /// How records are gathered before they leave, for each worker thread of Envoy.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub batch: Batch,
     /// Which trace headers are read and written.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub propagation: Propagation,
     /// Which new traces are recorded.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub sampling: Sampling,
     /// Where `http.route` and span names come from.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub routes: Routes,
     /// Further attributes of spans and logs, at most 64.
     pub attributes: Vec<Attribute>,
     /// Which requests leave no record at all.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub exclude: Exclude,
     /// Whether spans are SERVER or CLIENT spans.
     pub direction: Direction,
     /// Who the telemetry is about.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub resource: Resource,
     /// Spans.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub traces: Signal,
     /// Access logs.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub logs: Logs,
+    /// Metrics.
+    #[serde(deserialize_with = "of_object")]
+    pub metrics: Metrics,
 }
 
 /// Why a pluginConfig was refused, as a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(String);
+
+object!(Config {
+    exporter = "exporter",
+    batch = "batch",
+    propagation = "propagation",
+    sampling = "sampling",
+    routes = "routes",
+    attributes = "attributes",
+    exclude = "exclude",
+    direction = "direction",
+    resource = "resource",
+    traces = "traces",
+    logs = "logs",
+    metrics = "metrics",
+});
 
 // === impl Config ===
 
@@ -93,16 +121,15 @@ impl Config {
         if text.is_empty() || text == b"null" {
             return Ok(Self::default());
         }
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let config: Self = object(&mut json).map_err(|e| ConfigError(e.to_string()))?;
-        json.end().map_err(|e| ConfigError(e.to_string()))?;
+        let config: Self =
+            Json::parse(text).and_then(Read::read).map_err(|refusal| ConfigError(refusal.to_string()))?;
         config.check()?;
         Ok(config)
     }
 }
 
 /// Reads a struct from an object alone; by itself serde would take an array too, field by field.
-pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn of_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     struct Visitor<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
         type Value = T;

@@ -8,6 +8,8 @@ pub const DEFAULT_CLUSTER: &str = "outbound|4318||otel-collector.otelmesh.svc.cl
 pub const DEFAULT_TRACES_PATH: &str = "/v1/traces";
 /// See [`DEFAULT_TRACES_PATH`].
 pub const DEFAULT_LOGS_PATH: &str = "/v1/logs";
+/// See [`DEFAULT_TRACES_PATH`].
+pub const DEFAULT_METRICS_PATH: &str = "/v1/metrics";
 /// `OTEL_EXPORTER_OTLP_TIMEOUT` of the OpenTelemetry specification.
 pub const DEFAULT_TIMEOUT: Millis = Millis(10_000);
 /// Shorter than Istio's five seconds of drain, so that a stopping proxy still sends what it holds.
@@ -50,3 +52,21 @@ pub const MAX_BACKOFF: Millis = Millis(30_000);
 pub const MAX_RETRY_AFTER: Millis = Millis(300_000);
 /// First wait after a failed export; doubles up to [`MAX_BACKOFF`].
 pub const MIN_BACKOFF: Millis = Millis(1_000);
+/// `OTEL_METRIC_EXPORT_INTERVAL` of the OpenTelemetry specification.
+pub const DEFAULT_METRICS_INTERVAL: Millis = Millis(60_000);
+/// What the semantic conventions advise for durations of HTTP requests, in seconds.
+pub const DEFAULT_BOUNDARIES: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// They advise none for sizes; powers of ten from an empty body's few bytes to a large download, in bytes.
+pub const DEFAULT_SIZE_BOUNDARIES: [f64; 7] = [0.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
+/// Most bounds of an explicit histogram.
+pub const MAX_BOUNDARIES: usize = 64;
+/// The OpenTelemetry specification's `MaxSize` of exponential histograms, and the most that is worth its memory.
+pub const MAX_BUCKETS: u32 = 160;
+/// Half of what OpenTelemetry's SDKs allow a whole process, since there is a memory for each worker: some 700 KB of them
+/// if ever all are used.
+pub const DEFAULT_MAX_SERIES: u32 = 1_000;
+/// Most exemplars of one data point.
+pub const MAX_EXEMPLARS: usize = 8;
+/// Most data points in one metric of an export.
+pub const MAX_POINTS: u32 = 64;

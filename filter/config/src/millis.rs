@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::json::Json;
+use crate::read::{Read, Refusal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A length of time in milliseconds, written `250ms`, `10s` or `1m`.
@@ -36,6 +38,13 @@ impl fmt::Display for Millis {
             ms if ms % 1_000 == 0 => write!(f, "{}s", ms / 1_000),
             ms => write!(f, "{ms}ms"),
         }
+    }
+}
+
+impl Read for Millis {
+    fn read(json: Json<'_>) -> Result<Self, Refusal> {
+        let millis = if let Json::Text(text) = &json { Self::parse(text) } else { None };
+        millis.ok_or_else(|| Refusal::of("expected a duration such as \"250ms\", \"10s\" or \"1m\""))
     }
 }
 

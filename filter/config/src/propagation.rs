@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::object;
+use crate::json::Json;
+use crate::of_object;
+use crate::read::{Read, Refusal, fill, object, words};
 
 /// Which trace headers are read and written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,10 +23,10 @@ pub struct Propagation {
     /// What goes on to certain hosts, of outbound requests; the first that matches counts, at most 64.
     pub boundaries: Vec<Boundary>,
     /// What is different for requests to the workload.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub inbound: Side,
     /// What is different for requests of the workload.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub outbound: Side,
 }
 
@@ -98,6 +100,41 @@ pub enum Format {
     XRay,
     /// OpenTracing's basic tracer: `ot-tracer-traceid` and its kin.
     OtTrace,
+}
+
+object!(Propagation {
+    extract = "extract",
+    inject = "inject",
+    clear = "clear",
+    trust = "trust",
+    boundaries = "boundaries",
+    inbound = "inbound",
+    outbound = "outbound",
+});
+object!(Side { extract = "extract", inject = "inject", clear = "clear", trust = "trust" });
+words!(Trust { All = "all", None = "none" });
+words!(BoundaryPolicy { Propagate = "propagate", Strip = "strip", StripWithBaggage = "stripWithBaggage" });
+words!(Format {
+    TraceContext = "tracecontext",
+    Baggage = "baggage",
+    B3 = "b3",
+    B3Multi = "b3multi",
+    Jaeger = "jaeger",
+    XRay = "xray",
+    OtTrace = "ottrace",
+});
+
+// === impl Boundary ===
+
+impl Read for Boundary {
+    fn read(json: Json<'_>) -> Result<Self, Refusal> {
+        let (mut hosts, mut policy) = (None, None);
+        fill(json, &mut [("hosts", &mut hosts), ("policy", &mut policy)])?;
+        match (hosts, policy) {
+            (Some(hosts), Some(policy)) => Ok(Self { hosts, policy }),
+            _ => Err(Refusal::of("a boundary needs both hosts and policy")),
+        }
+    }
 }
 
 // === impl Propagation ===

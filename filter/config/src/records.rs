@@ -1,10 +1,10 @@
 //! What records say, and which there are.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use crate::Pairs;
 use crate::limits::SECRET_HEADERS;
+use crate::read::{object, words};
 
 /// Where `http.route` comes from, which also names the span: `GET /orders/{id}` instead of `GET`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ pub enum Direction {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Resource {
     /// Attributes that are set by hand; they win over what the proxy knows of itself.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Pairs<String>,
 }
 
 /// One kind of telemetry.
@@ -131,6 +131,23 @@ pub enum LogPolicy {
     /// Those that failed.
     Errors,
 }
+
+object!(Routes { templates = "templates", fold = "fold" });
+object!(Attribute {
+    name = "name",
+    value_type = "type",
+    literal = "literal",
+    env = "env",
+    request_header = "requestHeader",
+    response_header = "responseHeader",
+    baggage = "baggage",
+});
+words!(ValueType { String = "string", Int = "int", Double = "double", Bool = "bool" });
+words!(Direction { Auto = "auto", Inbound = "inbound", Outbound = "outbound" });
+object!(Resource { attributes = "attributes" });
+object!(Signal { enabled = "enabled" });
+object!(Logs { enabled = "enabled", policy = "policy", ratio = "ratio", skip_with_span = "skipWithSpan" });
+words!(LogPolicy { All = "all", Sampled = "sampled", Errors = "errors" });
 
 // === impl Logs ===
 

@@ -1,11 +1,10 @@
 //! Which exchanges are recorded.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{DEFAULT_EXCLUDED_PATHS, DEFAULT_EXCLUDED_USER_AGENTS, DEFAULT_RATIO};
-use crate::{Direction, Millis, object};
+use crate::read::{object, words};
+use crate::{Direction, Millis, Pairs, of_object};
 
 /// Which new traces are recorded; a trace that comes in keeps its caller's decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,7 +17,7 @@ pub struct Sampling {
     /// The first rule that a request matches decides instead of `ratio`; at most 64.
     pub rules: Vec<Rule>,
     /// Spans that are exported although their trace is not recorded.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "of_object")]
     pub keep: Keep,
 }
 
@@ -36,7 +35,7 @@ pub struct Rule {
     /// Ports, as the host names them.
     pub ports: Vec<u16>,
     /// Headers with their value, or with null for any value.
-    pub headers: BTreeMap<String, Option<String>>,
+    pub headers: Pairs<Option<String>>,
     /// Only inbound or only outbound requests.
     pub direction: Direction,
     /// Record all of them, or none.
@@ -82,6 +81,22 @@ pub struct Exclude {
     /// Beginnings of user agents.
     pub user_agents: Vec<String>,
 }
+
+object!(Sampling { ratio = "ratio", rules = "rules", keep = "keep" });
+object!(Rule {
+    methods = "methods",
+    hosts = "hosts",
+    paths = "paths",
+    ports = "ports",
+    headers = "headers",
+    direction = "direction",
+    action = "action",
+    ratio = "ratio",
+    max_per_second = "maxPerSecond",
+});
+words!(Action { Keep = "keep", Drop = "drop" });
+object!(Keep { errors = "errors", slower_than = "slowerThan", response_flags = "responseFlags" });
+object!(Exclude { paths = "paths", user_agents = "userAgents" });
 
 // === impl Sampling ===
 

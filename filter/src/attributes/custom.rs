@@ -2,7 +2,7 @@
 //! span and on the log. Leaves out what is not there and what is not of the type. Headers that carry credentials are
 //! refused by the configuration already.
 
-use crate::config::{self, Source, ValueType};
+use crate::config::{self, Source, ValueType, decimal};
 use crate::host::Headers;
 use crate::otlp::{self, Value};
 
@@ -77,7 +77,7 @@ impl Filled {
         let value = match self.kind {
             ValueType::String => Some(Value::Text(&self.text)),
             ValueType::Int => self.text.parse().ok().map(Value::Int),
-            ValueType::Double => self.text.parse().ok().filter(|d: &f64| d.is_finite()).map(Value::Double),
+            ValueType::Double => decimal::parse(&self.text).filter(|d| d.is_finite()).map(Value::Double),
             ValueType::Bool => self.text.parse().ok().map(Value::Bool),
         };
         if let Some(value) = value {

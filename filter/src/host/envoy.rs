@@ -7,6 +7,7 @@ use std::ptr;
 
 use super::{Call, Headers, Host, LogLevel, MapKind, MetricKind, Status};
 use crate::plugin::Plugin;
+use crate::stats::PANICS;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -34,6 +35,14 @@ unsafe extern "C" {
         timeout_ms: u32,
         token: *mut u32,
     ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_len: usize,
+        argument: *const u8,
+        argument_len: usize,
+        data: *mut *mut u8,
+        len: *mut usize,
+    ) -> u32;
     fn proxy_set_effective_context(id: u32) -> u32;
     fn proxy_done() -> u32;
 }
@@ -50,6 +59,9 @@ unsafe extern "C" {
 /// `proxy_buffer_type_t`.
 const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
+
+/// More than an Envoy has workers, at one number each.
+const MAX_RACES: u32 = 1024;
 
 struct Envoy;
 
@@ -143,6 +155,24 @@ impl Host for Envoy {
         unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), 0) };
     }
 
+    fn next_number(&mut self, key: &str) -> Option<u32> {
+        // Every failure means that another worker has got a number, so there are not many.
+        for _ in 0..MAX_RACES {
+            let mut cas = 0;
+            // SAFETY: the host only reads the key; for the rest see `owned`.
+            let now =
+                owned(|data, len| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, len, &mut cas) })?;
+            let number = u32::from_le_bytes(now.try_into().ok()?);
+            let next = number.checked_add(1)?.to_le_bytes();
+            // SAFETY: the host only reads key and value, and compares the cas.
+            if unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), next.as_ptr(), next.len(), cas) } == Status::OK.0
+            {
+                return Some(number);
+            }
+        }
+        None
+    }
+
     fn define_metric(&mut self, kind: MetricKind, name: &str) -> Result<u32, Status> {
         let mut id = 0;
         // SAFETY: the host reads the name and writes the id.
@@ -181,6 +211,14 @@ impl Host for Envoy {
         .map(|()| token)
     }
 
+    fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        const NAME: &str = "compress";
+        // SAFETY: the host only reads name and argument; for the rest see `owned`.
+        owned(|data, len| unsafe {
+            proxy_call_foreign_function(NAME.as_ptr(), NAME.len(), bytes.as_ptr(), bytes.len(), data, len)
+        })
+    }
+
     fn done(&mut self, id: u32) {
         // SAFETY: plain numbers; the host refuses an id that it does not know.
         unsafe {
@@ -197,8 +235,7 @@ impl Host for Envoy {
 fn with<T>(otherwise: T, body: impl FnOnce(&mut Plugin<Envoy>) -> T) -> T {
     PLUGIN.with(|plugin| match plugin.try_borrow_mut() {
         Ok(mut plugin) => body(plugin.get_or_insert_with(|| Plugin::new(Envoy))),
-        // Envoy calls back only after our call has returned, so this cannot be; if it ever is, losing a callback is
-        // better than a trap.
+        // Envoy calls back only after our call has returned, so that call has panicked: see `otelmesh_caught`.
         Err(_) => otherwise,
     })
 }
@@ -207,6 +244,37 @@ fn with<T>(otherwise: T, body: impl FnOnce(&mut Plugin<Envoy>) -> T) -> T {
 extern "C" fn _initialize() {
     // SAFETY: called once, by the host, before anything else.
     unsafe { __wasm_call_ctors() };
+    std::panic::set_hook(Box::new(|panic| {
+        Envoy.log(LogLevel::Error, &format!("otelmesh: off on this worker, which goes on without it: {panic}"));
+        otelmesh_throw();
+    }));
+}
+
+/// Ends the callback that runs. A trap, until otelmesh-guard makes an exception of it, which all callbacks catch.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn otelmesh_throw() -> ! {
+    core::arch::wasm32::unreachable()
+}
+
+/// Called once an exception was caught. The plugin stays borrowed by the callback that did not end, so nothing touches
+/// it again: `with` passes by. This must not panic: it would be a trap.
+#[unsafe(no_mangle)]
+extern "C" fn otelmesh_caught() {
+    if let Ok(id) = Envoy.define_metric(MetricKind::Counter, PANICS) {
+        // There is nobody left to tell of a failure.
+        let _ = Envoy.increment_metric(id, 1);
+    }
+}
+
+/// Panics where a request asks for it: what tests of the guard are made with.
+#[cfg(feature = "trap")]
+#[expect(clippy::panic, reason = "it is what is asked for")]
+fn trap(phase: &[u8]) {
+    let headers = Envoy.headers(MapKind::RequestHeaders).unwrap_or_default();
+    if headers.get(b"x-otelmesh-trap") == Some(phase) {
+        panic!("a request asked for it");
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -241,18 +309,26 @@ extern "C" fn proxy_on_tick(id: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(id: u32, _count: u32, _end: u32) -> u32 {
-    with((), |plugin| plugin.on_request_headers(id));
+    with((), |plugin| {
+        #[cfg(feature = "trap")]
+        trap(b"request");
+        plugin.on_request_headers(id);
+    });
     0
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_http_call_response(_id: u32, token: u32, headers: u32, body: u32, _trailers: u32) {
-    with((), |plugin| plugin.on_call_response(token, headers, body));
+extern "C" fn proxy_on_http_call_response(_id: u32, token: u32, headers: u32, body: u32, trailers: u32) {
+    with((), |plugin| plugin.on_call_response(token, headers, body, trailers));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(id: u32) {
-    with((), |plugin| plugin.on_log(id));
+    with((), |plugin| {
+        #[cfg(feature = "trap")]
+        trap(b"log");
+        plugin.on_log(id);
+    });
 }
 
 #[unsafe(no_mangle)]

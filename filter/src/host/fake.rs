@@ -4,6 +4,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 
 use super::{Call, Headers, Host, LogLevel, MapKind, MetricKind, Status};
 
@@ -39,12 +43,15 @@ pub(crate) struct Fake {
     pub(crate) response_headers: Vec<(String, Vec<u8>)>,
     pub(crate) reply_headers: Vec<(String, Vec<u8>)>,
     pub(crate) reply_body: Vec<u8>,
+    pub(crate) reply_trailers: Vec<(String, Vec<u8>)>,
     pub(crate) shared: BTreeMap<String, Vec<u8>>,
     pub(crate) lines: Vec<(LogLevel, String)>,
     pub(crate) tick_ms: u32,
     pub(crate) calls: Vec<Made>,
     /// What calls are answered with; `None` accepts them.
     pub(crate) refuse_calls: Option<Status>,
+    /// Whether it offers compression.
+    pub(crate) compresses: bool,
     /// What header writes are answered with.
     pub(crate) refuse_writes: Option<Status>,
     pub(crate) done: Vec<u32>,
@@ -130,6 +137,7 @@ impl Host for Fake {
             MapKind::RequestHeaders => (&self.request_headers, &[Phase::RequestHeaders, Phase::Log]),
             MapKind::ResponseHeaders => (&self.response_headers, &[Phase::Log]),
             MapKind::CallResponseHeaders => (&self.reply_headers, &[Phase::CallResponse]),
+            MapKind::CallResponseTrailers => (&self.reply_trailers, &[Phase::CallResponse]),
         };
         self.require(phases.contains(&self.phase), || format!("{map:?}")).then(|| wire(pairs))
     }
@@ -176,6 +184,14 @@ impl Host for Fake {
         self.shared.insert(key.to_owned(), value.to_vec());
     }
 
+    fn next_number(&mut self, key: &str) -> Option<u32> {
+        let now = self.shared.get(key).cloned();
+        self.require(now.is_some(), || format!("number of {key}, which is not there"));
+        let number = u32::from_le_bytes(now?.try_into().ok()?);
+        self.set_shared(key, &number.checked_add(1)?.to_le_bytes());
+        Some(number)
+    }
+
     fn define_metric(&mut self, kind: MetricKind, name: &str) -> Result<u32, Status> {
         let known = self.metrics.iter().position(|(_, n, _)| n == name);
         let id = known.unwrap_or_else(|| {
@@ -218,6 +234,11 @@ impl Host for Fake {
             phase: self.phase,
         });
         Ok(self.tokens)
+    }
+
+    fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        self.compresses.then(|| encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap())
     }
 
     fn done(&mut self, id: u32) {

@@ -11,8 +11,12 @@ use crate::host::Status;
 use crate::host::fake::{Fake, Made, Phase};
 
 mod accounting;
+#[cfg(not(target_arch = "wasm32"))]
+mod adversarial;
 mod configuration;
 mod exchanges;
+mod metrics;
+mod protocols;
 
 /// The first root context; [`World::root`] makes more.
 const ROOT: u32 = 1;
@@ -114,8 +118,9 @@ impl World {
         let status = headers.first();
         self.host().reply_body = body.to_vec();
         let (token, count, len) = (call.token, u32::from(status.is_some()), body.len() as u32);
+        let trailers = self.host().reply_trailers.len() as u32;
         self.host().reply_headers = headers;
-        self.during(Phase::CallResponse, |plugin| plugin.on_call_response(token, count, len));
+        self.during(Phase::CallResponse, |plugin| plugin.on_call_response(token, count, len, trailers));
         call
     }
 
@@ -123,9 +128,9 @@ impl World {
         self.plugin.host.stat(&format!("otelmesh_{name}"))
     }
 
-    /// Asserts that the books of both signals are in order.
+    /// Asserts that the books of every signal are in order.
     fn balance(&self) {
-        for noun in ["spans", "logs"] {
+        for noun in ["spans", "logs", "data_points"] {
             let prefix = format!("otelmesh_{noun}_");
             let left: i64 = self
                 .plugin

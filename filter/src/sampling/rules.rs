@@ -62,7 +62,7 @@ impl Rule {
             hosts: rule.hosts.iter().map(|h| HostPattern::parse(h)).collect::<Option<_>>()?,
             paths: rule.paths.iter().map(|p| PathTemplate::parse(p)).collect::<Option<_>>()?,
             ports: rule.ports.clone(),
-            headers: rule.headers.iter().map(|(k, v)| (k.to_ascii_lowercase(), v.clone())).collect(),
+            headers: rule.headers.0.iter().map(|(k, v)| (k.to_ascii_lowercase(), v.clone())).collect(),
             kind: match rule.direction {
                 config::Direction::Auto => None,
                 config::Direction::Inbound => Some(Kind::Server),

@@ -57,12 +57,12 @@ pub(super) fn exports(snapshot: &Snapshot) -> Findings {
              otelmesh status",
         ));
     }
-    for signal in ["spans", "logs"] {
+    for signal in ["spans", "logs", "data_points"] {
         let lost: i64 =
             counters.iter().filter(|(name, _)| name.starts_with(&format!("{signal}_dropped"))).map(|(_, n)| n).sum();
         if lost > 0 {
             findings.push(finding(
-                format!("{lost} of {} {signal} were dropped", get(&format!("{signal}_recorded"))),
+                format!("{lost} of {} {} were dropped", get(&format!("{signal}_recorded")), signal.replace('_', " ")),
                 "look at the filter's dashboard: queue_full asks for a bigger batch.maxQueueBytes, export_failed for a \
                  collector that answers",
             ));

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use otelmesh_filter::config::{Batch, Config, Exporter, Millis};
+use otelmesh_filter::config::{Batch, Config, Exporter, Metrics, Millis};
 use serde_json::{Value, json};
 
 use crate::apps::{App, Arrival};
@@ -23,6 +23,8 @@ const COLLECTOR: &str = "otel-collector";
 pub(super) const FAILED_CONNECTS: &str = "^cluster\\.otel-collector\\.upstream_cx_connect_fail$";
 /// Counters are published when a batch is due; nobody wants to wait a second for them.
 const SCHEDULE_DELAY: Millis = Millis(200);
+/// As often as the filter exports metrics at all.
+const METRICS_INTERVAL: Millis = Millis(1_000);
 
 const INBOUND: &str = "virtualInbound";
 const OUTBOUND: &str = "virtualOutbound";
@@ -119,6 +121,7 @@ fn plugin_config() -> Result<Value> {
     let config = Config {
         exporter: Exporter { cluster: COLLECTOR.to_owned(), ..Exporter::default() },
         batch: Batch { schedule_delay: SCHEDULE_DELAY, ..Batch::default() },
+        metrics: Metrics { interval: METRICS_INTERVAL, ..Metrics::default() },
         ..Config::default()
     };
     config.check().context("the demo's own pluginConfig")?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::client::{Format, Sent};
 use super::counters::Counters;
-use super::verdict::{Evidence, Verdict};
+use super::verdict::{Evidence, NOUNS, Verdict};
 use crate::apps::Arrival;
 use crate::receiver::forward::Outcome;
 use crate::telemetry::{Log, Span};
@@ -100,9 +100,10 @@ impl<'a> Document<'a> {
 
     fn write_counters(&self, out: &mut String) -> fmt::Result {
         writeln!(out, "{TITLE}The filter's counters{TITLE:#} (wasmcustom.otelmesh_*, both Envoys)")?;
-        for noun in ["spans", "logs"] {
+        for noun in NOUNS {
             let fate = self.counters.fate(noun);
-            write!(out, "{noun:5}  {} recorded = {} exported", fate.recorded, fate.exported)?;
+            let label = noun.trim_start_matches("data_");
+            write!(out, "{label:6} {} recorded = {} exported", fate.recorded, fate.exported)?;
             write!(out, " + {} rejected + {} dropped", fate.rejected, fate.dropped)?;
             let reasons: Vec<_> = self.counters.dropped(noun).filter(|(_, count)| *count > 0).collect();
             if !reasons.is_empty() {
@@ -128,7 +129,7 @@ impl<'a> Document<'a> {
     }
 
     fn write_verdict(&self, out: &mut String) -> fmt::Result {
-        let Verdict { ok, traces, spans, logs, dropped, waiting, problems, .. } = self.verdict;
+        let Verdict { ok, traces, spans, logs, measured, dropped, waiting, problems, .. } = self.verdict;
         if self.receiver_outage {
             writeln!(out, "The receiver was away for a part of the requests.")?;
         }
@@ -142,8 +143,9 @@ impl<'a> Document<'a> {
         let (mark, parents) =
             if *ok { (format!("{GOOD}√{GOOD:#}"), ", all parents found") } else { (format!("{BAD}×{BAD:#}"), "") };
         let waiting = if *waiting == 0 { String::new() } else { format!(", {waiting} waiting") };
-        let [traces, spans, logs] = [(traces, "trace"), (spans, "span"), (logs, "log")].map(|(n, noun)| some(*n, noun));
-        writeln!(out, "{mark} {traces}, {spans}{parents}, {logs}, {dropped} dropped{waiting}")
+        let nouns = [(traces, "trace"), (spans, "span"), (logs, "log"), (measured, "exchange")];
+        let [traces, spans, logs, measured] = nouns.map(|(n, noun)| some(*n, noun));
+        writeln!(out, "{mark} {traces}, {spans}{parents}, {logs}, {measured} measured, {dropped} dropped{waiting}")
     }
 }
 

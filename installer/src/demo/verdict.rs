@@ -27,6 +27,8 @@ pub(super) struct Evidence {
     pub(super) arrivals: Vec<Arrival>,
     pub(super) spans: Vec<Span>,
     pub(super) logs: Vec<Log>,
+    /// Exchanges that the metrics count.
+    pub(super) measured: usize,
     pub(super) counters: Counters,
 }
 
@@ -39,9 +41,11 @@ pub(super) struct Verdict {
     pub(super) traces: usize,
     pub(super) spans: usize,
     pub(super) logs: usize,
-    /// Spans and logs that the filter gave up, or that the receiver refused.
+    /// Exchanges that the metrics count.
+    pub(super) measured: usize,
+    /// Spans, logs and data points that the filter gave up, or that the receiver refused.
     pub(super) dropped: i64,
-    /// Spans and logs that the filter still holds.
+    /// Spans, logs and data points that the filter still holds.
     pub(super) waiting: i64,
     pub(super) problems: Vec<String>,
 }
@@ -63,7 +67,10 @@ const ROLES: [Role; 4] = [
     Role { service: "backend", kind: "CLIENT", direction: "outbound", count: 1, parent: Some(("backend", "SERVER")) },
 ];
 
-/// Spans, and logs, of one request.
+/// What the filter keeps books of.
+pub(super) const NOUNS: [&str; 3] = ["spans", "logs", "data_points"];
+
+/// Spans, logs, and exchanges that metrics count, of one request.
 pub(super) const RECORDS_A_REQUEST: usize = 6;
 
 // === impl Evidence ===
@@ -82,7 +89,7 @@ impl Evidence {
     }
 
     pub(super) fn judge(&self) -> Verdict {
-        let fates = ["spans", "logs"].map(|noun| self.counters.fate(noun));
+        let fates = NOUNS.map(|noun| self.counters.fate(noun));
         let dropped = fates.iter().map(|fate| fate.dropped + fate.rejected).sum();
         let waiting = fates.iter().map(|fate| fate.waiting).sum();
 
@@ -119,6 +126,7 @@ impl Evidence {
             traces: traces.len(),
             spans: self.spans.len(),
             logs: self.logs.len(),
+            measured: self.measured,
             dropped,
             waiting,
             problems,
@@ -157,6 +165,10 @@ impl Evidence {
                     problems.push(format!("{noun}: {} rejected by the receiver", fate.rejected));
                 }
             }
+        }
+        // Whatever an outage costs, a meter goes on counting.
+        if self.sent.iter().all(|sent| sent.error.is_none()) && self.measured != due {
+            problems.push(format!("metrics: {} exchanges counted for {due}", self.measured));
         }
         problems
     }

@@ -1,6 +1,6 @@
 //! OTLP/gRPC.
 //!
-//! In: calls of the three collector services. Out: an export response without partial success. Refuses only what a test
+//! In: calls of the three collector services, plain or in gzip. Out: an export response without partial success. Refuses only what a test
 //! asked to be refused; undecodable messages are refused by tonic.
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
@@ -29,9 +30,10 @@ struct Services {
 
 pub(super) fn router(store: Arc<Store>, forwarder: Option<Forwarder>) -> Router {
     let services = Services { store, forwarder };
-    Routes::new(TraceServiceServer::new(services.clone()))
-        .add_service(LogsServiceServer::new(services.clone()))
-        .add_service(MetricsServiceServer::new(services))
+    let gzip = CompressionEncoding::Gzip;
+    Routes::new(TraceServiceServer::new(services.clone()).accept_compressed(gzip))
+        .add_service(LogsServiceServer::new(services.clone()).accept_compressed(gzip))
+        .add_service(MetricsServiceServer::new(services).accept_compressed(gzip))
         .into_axum_router()
 }
 

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::{DecodeError, Message};
 use tokio::sync::watch;
 
-use crate::telemetry::{Log, Span};
+use crate::telemetry::{DataPoint, Log, Span};
 
 /// Some hundred thousand spans: far more than a demo or a test sends, and little for a laptop.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
@@ -179,6 +179,15 @@ impl Snapshot {
     pub fn logs(&self) -> Vec<Log> {
         let of = |export: &Arc<Export>| match &export.payload {
             Payload::Logs(request) => Log::all(request).collect(),
+            _ => Vec::new(),
+        };
+        self.exports.iter().flat_map(of).collect()
+    }
+
+    /// Every data point, in the order of arrival; one that was sent twice is there twice.
+    pub fn points(&self) -> Vec<DataPoint> {
+        let of = |export: &Arc<Export>| match &export.payload {
+            Payload::Metrics(request) => DataPoint::all(request).collect(),
             _ => Vec::new(),
         };
         self.exports.iter().flat_map(of).collect()

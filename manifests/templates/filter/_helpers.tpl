@@ -50,7 +50,14 @@ targetRefs:
 {{- end }}
 
 {{/*
-Where the filter exports to: as set, or a cluster of its own, or Istio's name of the cluster behind port 4318 of the
+The collector's port for what the filter speaks.
+*/}}
+{{- define "otelmesh.filter.port" -}}
+{{- if eq (default "" (default dict .Values.filter.config.exporter).protocol) "grpc" }}4317{{ else }}4318{{ end -}}
+{{- end }}
+
+{{/*
+Where the filter exports to: as set, or a cluster of its own, or Istio's name of the cluster behind that port of the
 collector's Service.
 */}}
 {{- define "otelmesh.filter.cluster" -}}
@@ -60,7 +67,7 @@ collector's Service.
 {{- if .Values.filter.ownCluster -}}
 {{ .Release.Name }}-collector
 {{- else -}}
-outbound|4318||{{ include "otelmesh.collector.host" . }}
+outbound|{{ include "otelmesh.filter.port" . }}||{{ include "otelmesh.collector.host" . }}
 {{- end -}}
 {{- end -}}
 {{- end }}

@@ -112,6 +112,40 @@ fn a_long_outage_holds_memory_and_log_lines_flat() {
 }
 
 #[test]
+fn the_policy_says_which_end_of_an_outage_is_kept() {
+    for (policy, kept) in [("newest", "/0"), ("oldest", "/999")] {
+        let mut world = World::new(&format!(
+            r#"{{"batch":{{"maxExportBatchBytes":4096,"maxQueueBytes":16384,"dropPolicy":"{policy}"}},"traces":{{"enabled":false}},
+                "metrics":{{"enabled":false}}}}"#
+        ));
+        world.host().refuse_calls = Some(Status::INTERNAL_FAILURE);
+        for n in 0..1_000 {
+            world.exchange(&[(":method", "GET"), (":path", &format!("/{n}"))], 200);
+        }
+        world.tick();
+        world.balance();
+        let held: usize = world.plugin.exporters.values().map(Exporter::bytes).sum();
+        assert!((8_192..=16_384).contains(&held), "{policy}: {held} bytes");
+        world.host().refuse_calls = None;
+        let mut bodies = Vec::new();
+        for _ in 0..50 {
+            wait(&mut world, 30);
+            while !world.host().calls.is_empty() {
+                let records = logs(&world.reply(Some(200), b""));
+                bodies.extend(records.into_iter().map(|r| format!("{:?}", r.body)));
+            }
+        }
+        world.balance();
+        assert_eq!(world.stat("logs_waiting"), 0);
+        assert_eq!(world.stat("logs_exported") + world.stat("logs_dropped_queue_full"), 1_000);
+        assert!(bodies.iter().any(|body| body.contains(&format!("{kept} "))), "{policy}: {bodies:?}");
+        let numbers: Vec<u32> =
+            bodies.iter().map(|b| b.split(['/', ' ']).find_map(|w| w.parse().ok()).unwrap()).collect();
+        assert!(numbers.is_sorted(), "in the order in which they came: {numbers:?}");
+    }
+}
+
+#[test]
 fn calls_under_way_are_capped_and_neither_signal_starves() {
     let mut world = World::new(r#"{"batch":{"maxExportBatchSize":1}}"#);
     for _ in 0..20 {

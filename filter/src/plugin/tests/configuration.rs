@@ -38,6 +38,10 @@ fn every_refusal_names_its_key() {
         (r#"{"exporter":{"clustr":"c"}}"#, "clustr", "an unknown key further down"),
         (r#"{"exporter":{"cluster":""}}"#, "exporter.cluster", "no cluster"),
         (r#"{"exporter":{"cluster":"a b"}}"#, "exporter.cluster", "a cluster with a space"),
+        (r#"{"exporter":{"protocol":"http/json"}}"#, "unknown variant `http/json`", "a protocol that we do not speak"),
+        (r#"{"exporter":{"protocol":"grpc"}}"#, "exporter.cluster", "gRPC to the port of OTLP/HTTP"),
+        (r#"{"exporter":{"compression":"zstd"}}"#, "unknown variant `zstd`", "a compression that Envoy does not offer"),
+        (r#"{"batch":{"dropPolicy":"random"}}"#, "unknown variant `random`", "a policy that we do not have"),
         (r#"{"exporter":{"tracesPath":"v1"}}"#, "exporter.tracesPath", "a path without a slash"),
         (r#"{"exporter":{"logsPath":"/\n"}}"#, "exporter.logsPath", "a path with a newline"),
         (r#"{"exporter":{"timeout":"0s"}}"#, "exporter.timeout", "no time at all"),
@@ -100,6 +104,18 @@ fn every_refusal_names_its_key() {
             "unknown variant",
             "a type that we do not know",
         ),
+        (r#"{"metrics":{"interval":"500ms"}}"#, "metrics.interval", "more often than is good"),
+        (r#"{"metrics":{"interval":"11m"}}"#, "metrics.interval", "too seldom"),
+        (r#"{"metrics":{"temporality":"both"}}"#, "unknown variant", "a temporality that there is not"),
+        (r#"{"metrics":{"histogram":"linear"}}"#, "unknown variant", "a form that there is not"),
+        (r#"{"metrics":{"boundaries":[]}}"#, "metrics.boundaries", "no bounds"),
+        (r#"{"metrics":{"boundaries":[1,1]}}"#, "metrics.boundaries", "a bound twice"),
+        (r#"{"metrics":{"sizeBoundaries":[2,1]}}"#, "metrics.sizeBoundaries", "bounds out of order"),
+        (r#"{"metrics":{"sizeBoundaries":[-1]}}"#, "metrics.sizeBoundaries", "a size below nothing"),
+        (r#"{"metrics":{"maxBuckets":161}}"#, "metrics.maxBuckets", "too many buckets"),
+        (r#"{"metrics":{"maxBuckets":1}}"#, "metrics.maxBuckets", "too few buckets"),
+        (r#"{"metrics":{"maxSeries":9}}"#, "metrics.maxSeries", "too few series"),
+        (r#"{"metrics":{"maxSeries":10001}}"#, "metrics.maxSeries", "too many series"),
         (r#"{"direction":"sideways"}"#, "unknown variant", "a direction that we do not know"),
         (r#"{"resource":{"attributes":{"":"x"}}}"#, "resource.attributes", "an empty key"),
     ];
@@ -161,14 +177,15 @@ fn the_last_root_context_sends_everything_before_it_goes() {
     let mut world = World::new("");
     world.exchange(&[], 200);
     assert!(!world.plugin.on_done(ROOT), "it asks for time");
-    assert_eq!(world.host().calls.len(), 2);
-    world.reply(Some(200), b"");
-    assert!(world.host().done.is_empty());
-    world.reply(Some(200), b"");
+    assert_eq!(world.host().calls.len(), 3);
+    for _ in 0..3 {
+        assert!(world.host().done.is_empty());
+        world.reply(Some(200), b"");
+    }
     assert_eq!(world.host().done, [ROOT], "and says when it is done");
     world.plugin.on_delete(ROOT);
     world.balance();
-    assert_eq!((world.stat("spans_exported"), world.stat("logs_exported")), (1, 1));
+    assert_eq!(["spans_exported", "logs_exported", "data_points_exported"].map(|stat| world.stat(stat)), [1; 3]);
     assert!(world.plugin.exporters.is_empty());
 }
 
@@ -178,7 +195,7 @@ fn what_cannot_leave_at_the_end_is_counted() {
     type End = fn(&mut World);
     let rows: [(End, usize, &str); 3] = [
         (|world| world.host().refuse_calls = Some(Status::INTERNAL_FAILURE), 0, "no healthy host"),
-        (|_| {}, 2, "Envoy deletes the context while the calls are under way"),
+        (|_| {}, 3, "Envoy deletes the context while the calls are under way"),
         (|world| world.host().refuse_calls = Some(Status(77)), 0, "a status that nobody knows"),
     ];
     for (end, calls, reason) in rows {
@@ -189,8 +206,10 @@ fn what_cannot_leave_at_the_end_is_counted() {
         assert_eq!(world.host().calls.len(), calls, "{reason}");
         world.plugin.on_delete(ROOT);
         world.balance();
-        assert_eq!(world.stat("spans_dropped_export_failed"), 1, "{reason}");
-        assert_eq!(world.stat("spans_waiting"), 0, "{reason}");
+        for noun in ["spans", "logs", "data_points"] {
+            assert_eq!(world.stat(&format!("{noun}_dropped_export_failed")), 1, "{noun}: {reason}");
+            assert_eq!(world.stat(&format!("{noun}_waiting")), 0, "{noun}: {reason}");
+        }
     }
 }
 

@@ -173,7 +173,7 @@ fn ids_that_nobody_announced_are_passed_over() {
     let mut world = World::new("");
     world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(99));
     world.during(Phase::Log, |plugin| plugin.on_log(99));
-    world.during(Phase::CallResponse, |plugin| plugin.on_call_response(99, 0, 0));
+    world.during(Phase::CallResponse, |plugin| plugin.on_call_response(99, 0, 0, 0));
     assert!(world.plugin.on_done(99));
     world.plugin.on_delete(99);
     world.plugin.on_tick(99);

@@ -147,3 +147,19 @@ fn loss_is_a_schedule_of_its_own_kind() {
     let gateways = spec["podChaos"]["selector"]["labelSelectors"].clone();
     assert_eq!(of_kind("Deployment", &[])[0]["spec"]["selector"]["matchLabels"], gateways);
 }
+
+#[test]
+fn a_filter_that_speaks_grpc_exports_to_the_port_for_it() {
+    let grpc = "filter.config.exporter.protocol=grpc";
+    let plugin = spec(&[grpc], "WasmPlugin");
+    let exporter = &plugin["pluginConfig"]["exporter"];
+    assert_eq!(exporter["cluster"], "outbound|4317||otel-collector.otelmesh.svc.cluster.local");
+    assert_eq!(exporter["protocol"], "grpc");
+    let own = of_kind("EnvoyFilter", &[grpc, "filter.ownCluster=true"]);
+    let cluster = &own[0]["spec"]["configPatches"][0]["patch"]["value"];
+    let at = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value";
+    assert_eq!(cluster.pointer(at), Some(&json!(4317)));
+    let options =
+        &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+    assert!(options["explicit_http_config"]["http2_protocol_options"].is_object(), "gRPC is HTTP/2");
+}

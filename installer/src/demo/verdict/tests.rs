@@ -49,6 +49,7 @@ fn complete() -> Evidence {
             arrival("rates", "/rates/EUR", "6"),
         ],
         logs: spans.iter().map(log).collect(),
+        measured: spans.len(),
         spans,
         counters: Counters::of(&[
             ("spans_recorded", 6),
@@ -228,4 +229,10 @@ fn an_outage_may_cost_what_the_counters_admit_and_nothing_more() {
         evidence.outage = false;
     });
     assert_problem(&without_an_outage, "spans: 2 dropped, export_failed");
+}
+
+#[test]
+fn an_exchange_that_no_metric_counts_is_a_problem() {
+    let problems = problems(|evidence| evidence.measured = 5);
+    assert_problem(&problems, "metrics: 5 exchanges counted for 6");
 }
