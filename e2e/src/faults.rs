@@ -341,7 +341,7 @@ fn fortune(receiver: &Scripted, noun: &str, sent: usize, before: Option<&Books>,
             let name = format!("{noun}_{name}");
             after.get(&name) - before.map_or(0, |before| before.get(&name))
         };
-        for reason in ["queue_full", "export_failed", "too_large"] {
+        for reason in ["queue_full", "export_failed", "too_large", "shutdown"] {
             dropped.insert(reason.to_owned(), change(&format!("dropped_{reason}")));
         }
         let (exported, rejected) = (change("exported"), change("rejected"));

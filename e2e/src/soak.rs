@@ -166,7 +166,7 @@ impl Report {
             let of = |name: &str| books.get(&format!("{noun}_{name}"));
             println!(
                 "  {noun}: {} recorded = {} exported + {} rejected + {} dropped (queue_full {}, export_failed {}, \
-                 too_large {}) + {} waiting; the receiver has {received}",
+                 too_large {}, shutdown {}) + {} waiting; the receiver has {received}",
                 books.recorded(noun),
                 books.exported(noun),
                 of("rejected"),
@@ -174,6 +174,7 @@ impl Report {
                 of("dropped_queue_full"),
                 of("dropped_export_failed"),
                 of("dropped_too_large"),
+                of("dropped_shutdown"),
                 of("waiting"),
             );
         }

@@ -419,19 +419,20 @@ impl Exporter {
         self.in_flight.retain(|call| {
             if call.root == root {
                 stats.count(Counter::ExportsFailed);
-                stats.add(call.signal.ledger().export_failed, u64::from(call.payload.items));
+                stats.add(call.signal.ledger().shutdown, u64::from(call.payload.items));
             }
             call.root != root
         });
     }
 
-    /// Gives up everything: nobody is left to send it.
-    pub fn close(mut self, stats: &mut Stats) {
+    /// Gives up everything, measurements too: nobody is left to send it.
+    pub fn close<H: Host>(mut self, means: &mut Means<'_, H>) {
+        self.collect(means, Effort::Drain);
         for root in self.in_flight.iter().map(|call| call.root).collect::<Vec<_>>() {
-            self.abandon(root, stats);
+            self.abandon(root, means.stats);
         }
         for signal in Signal::ALL {
-            stats.add(signal.ledger().export_failed, self.waiting(signal));
+            means.stats.add(signal.ledger().shutdown, self.waiting(signal));
         }
     }
 }

@@ -210,6 +210,12 @@ impl<H: Host> Plugin<H> {
     pub fn on_done(&mut self, id: u32) -> bool {
         let Some(root) = self.roots.get_mut(&id) else { return true };
         root.draining = true;
+        if self.roots.values().all(|root| root.draining) {
+            // With its last root context Envoy destroys the VM, whatever is answered here, and cancels its calls; nothing
+            // that is counted later would be seen.
+            self.close(|_| true);
+            return true;
+        }
         let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
         let mut calling = false;
         for (exporter_id, exporter) in self.exporters.iter_mut() {
@@ -236,9 +242,14 @@ impl<H: Host> Plugin<H> {
             exporter.abandon(id, &mut self.stats);
         }
         let used: Vec<u32> = self.roots.values().filter_map(|r| r.settings.as_ref()).map(|s| s.exporter).collect();
-        let unused: Vec<u32> = self.exporters.iter().map(|(id, _)| *id).filter(|id| !used.contains(id)).collect();
-        for exporter in unused.iter().filter_map(|id| self.exporters.remove(id)).collect::<Vec<_>>() {
-            exporter.close(&mut self.stats);
+        self.close(|exporter| !used.contains(&exporter));
+    }
+
+    /// Gives up exporters.
+    fn close(&mut self, which: impl Fn(u32) -> bool) {
+        let ids: Vec<u32> = self.exporters.iter().map(|(id, _)| *id).filter(|id| which(*id)).collect();
+        for exporter in ids.iter().filter_map(|id| self.exporters.remove(id)).collect::<Vec<_>>() {
+            exporter.close(&mut means(&mut self.host, &mut self.stats, &mut self.ids));
         }
         self.publish();
     }

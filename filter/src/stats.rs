@@ -36,10 +36,12 @@ counters! {
     SpansRejected = "otelmesh_spans_rejected",
     /// Spans dropped because `batch.maxQueueBytes` were waiting already.
     SpansDroppedQueueFull = "otelmesh_spans_dropped_queue_full",
-    /// Spans dropped with an export that may not be retried, or that was still waiting when the filter went away.
+    /// Spans dropped with an export that may not be retried.
     SpansDroppedExportFailed = "otelmesh_spans_dropped_export_failed",
     /// Spans dropped because one alone is over `batch.maxExportBatchBytes`.
     SpansDroppedTooLarge = "otelmesh_spans_dropped_too_large",
+    /// Spans that waited, or were under way, when Envoy let the filter go; of the latter some may have arrived.
+    SpansDroppedShutdown = "otelmesh_spans_dropped_shutdown",
     /// Like [`Counter::SpansRecorded`].
     LogsRecorded = "otelmesh_logs_recorded",
     /// Like [`Counter::SpansExported`].
@@ -52,6 +54,8 @@ counters! {
     LogsDroppedExportFailed = "otelmesh_logs_dropped_export_failed",
     /// Like [`Counter::SpansDroppedTooLarge`].
     LogsDroppedTooLarge = "otelmesh_logs_dropped_too_large",
+    /// Like [`Counter::SpansDroppedShutdown`].
+    LogsDroppedShutdown = "otelmesh_logs_dropped_shutdown",
     /// Data points that a collection made; otherwise like [`Counter::SpansRecorded`].
     DataPointsRecorded = "otelmesh_data_points_recorded",
     /// Like [`Counter::SpansExported`].
@@ -64,6 +68,8 @@ counters! {
     DataPointsDroppedExportFailed = "otelmesh_data_points_dropped_export_failed",
     /// Like [`Counter::SpansDroppedTooLarge`].
     DataPointsDroppedTooLarge = "otelmesh_data_points_dropped_too_large",
+    /// Like [`Counter::SpansDroppedShutdown`].
+    DataPointsDroppedShutdown = "otelmesh_data_points_dropped_shutdown",
     /// Export calls that were begun.
     ExportsStarted = "otelmesh_exports_started",
     /// Export calls that a receiver took.
@@ -138,6 +144,8 @@ pub struct Ledger {
     pub export_failed: Counter,
     /// Too large alone.
     pub too_large: Counter,
+    /// No time left.
+    pub shutdown: Counter,
 }
 
 /// Counts of one VM that Envoy does not know yet.
@@ -175,6 +183,7 @@ impl Signal {
                 queue_full: Counter::SpansDroppedQueueFull,
                 export_failed: Counter::SpansDroppedExportFailed,
                 too_large: Counter::SpansDroppedTooLarge,
+                shutdown: Counter::SpansDroppedShutdown,
             },
             Self::Logs => Ledger {
                 recorded: Counter::LogsRecorded,
@@ -183,6 +192,7 @@ impl Signal {
                 queue_full: Counter::LogsDroppedQueueFull,
                 export_failed: Counter::LogsDroppedExportFailed,
                 too_large: Counter::LogsDroppedTooLarge,
+                shutdown: Counter::LogsDroppedShutdown,
             },
             Self::Metrics => Ledger {
                 recorded: Counter::DataPointsRecorded,
@@ -191,6 +201,7 @@ impl Signal {
                 queue_full: Counter::DataPointsDroppedQueueFull,
                 export_failed: Counter::DataPointsDroppedExportFailed,
                 too_large: Counter::DataPointsDroppedTooLarge,
+                shutdown: Counter::DataPointsDroppedShutdown,
             },
         }
     }

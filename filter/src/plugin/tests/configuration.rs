@@ -173,8 +173,9 @@ fn a_change_of_configuration_keeps_what_waits() {
 }
 
 #[test]
-fn the_last_root_context_sends_everything_before_it_goes() {
+fn the_last_root_context_of_a_receiver_sends_everything_before_it_goes() {
     let mut world = World::new("");
+    world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
     world.exchange(&[], 200);
     assert!(!world.plugin.on_done(ROOT), "it asks for time");
     assert_eq!(world.host().calls.len(), 3);
@@ -186,20 +187,21 @@ fn the_last_root_context_sends_everything_before_it_goes() {
     world.plugin.on_delete(ROOT);
     world.balance();
     assert_eq!(["spans_exported", "logs_exported", "data_points_exported"].map(|stat| world.stat(stat)), [1; 3]);
-    assert!(world.plugin.exporters.is_empty());
+    assert_eq!(world.plugin.exporters.values().count(), 1, "the other's");
 }
 
 #[test]
 fn what_cannot_leave_at_the_end_is_counted() {
-    // Why it cannot leave, how many calls were begun.
+    // Why it cannot leave, how many calls were begun, by what it is counted.
     type End = fn(&mut World);
-    let rows: [(End, usize, &str); 3] = [
-        (|world| world.host().refuse_calls = Some(Status::INTERNAL_FAILURE), 0, "no healthy host"),
-        (|_| {}, 3, "Envoy deletes the context while the calls are under way"),
-        (|world| world.host().refuse_calls = Some(Status(77)), 0, "a status that nobody knows"),
+    let rows: [(End, usize, &str, &str); 3] = [
+        (|world| world.host().refuse_calls = Some(Status::INTERNAL_FAILURE), 0, "export_failed", "no healthy host"),
+        (|_| {}, 3, "shutdown", "Envoy deletes the context while the calls are under way"),
+        (|world| world.host().refuse_calls = Some(Status(77)), 0, "export_failed", "a status that nobody knows"),
     ];
-    for (end, calls, reason) in rows {
+    for (end, calls, counter, reason) in rows {
         let mut world = World::new("");
+        world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
         world.exchange(&[], 200);
         end(&mut world);
         assert_eq!(world.plugin.on_done(ROOT), calls == 0, "{reason}");
@@ -207,10 +209,33 @@ fn what_cannot_leave_at_the_end_is_counted() {
         world.plugin.on_delete(ROOT);
         world.balance();
         for noun in ["spans", "logs", "data_points"] {
-            assert_eq!(world.stat(&format!("{noun}_dropped_export_failed")), 1, "{noun}: {reason}");
+            assert_eq!(world.stat(&format!("{noun}_dropped_{counter}")), 1, "{noun}: {reason}");
             assert_eq!(world.stat(&format!("{noun}_waiting")), 0, "{noun}: {reason}");
         }
     }
+}
+
+#[test]
+fn what_is_held_when_the_vm_goes_is_counted_before_it_is_gone() {
+    let mut world = World::new("");
+    let other = world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
+    world.exchange(&[], 200);
+    world.tick();
+    let under_way = world.host().calls.len();
+    world.exchange(&[], 200);
+    assert!(under_way > 0 && world.plugin.on_done(other), "nothing of the other's is held");
+    assert!(world.plugin.on_done(ROOT), "there is no time to ask for");
+    assert_eq!(world.host().calls.len(), under_way, "a call would be cancelled at once");
+    world.balance();
+    for noun in ["spans", "logs"] {
+        assert_eq!(world.stat(&format!("{noun}_dropped_shutdown")), 2, "{noun}");
+        assert_eq!(world.stat(&format!("{noun}_waiting")), 0, "{noun}");
+    }
+    assert!(world.stat("data_points_dropped_shutdown") > 0, "what was measured goes, too");
+    while !world.host().calls.is_empty() {
+        world.reply(Some(200), b"");
+    }
+    world.balance();
 }
 
 #[test]
