@@ -237,7 +237,7 @@ impl Scripted {
     /// # Panics
     /// There is none.
     pub async fn start() -> Self {
-        let port = Port::reserve().expect("a free port on loopback");
+        let port = Port::reserve(std::net::Ipv4Addr::LOCALHOST).expect("a free port on loopback");
         let mut scripted = Self { port, state: Arc::default(), task: None };
         scripted.restart();
         scripted

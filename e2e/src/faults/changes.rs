@@ -207,7 +207,7 @@ impl Stage {
             directory: tempfile::tempdir().expect("a directory can be made"),
             upstream: upstream.address(),
             collector: cluster(COLLECTOR, receiver.address(), wire.speaks()),
-            port: Port::reserve().expect("a free port on loopback"),
+            port: Port::reserve(std::net::Ipv4Addr::LOCALHOST).expect("a free port on loopback"),
         };
         stage.clusters(true, 1000);
         stage.configure(200);
