@@ -22,7 +22,7 @@ say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
 # Cargo knows what is up to date.
-.PHONY: $(TRAP) help wasm build envoy demo test e2e-api faults soak fuzz lint clean
+.PHONY: $(TRAP) help wasm build envoy demo test e2e-api kind-up kind-down kind-status faults soak fuzz lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -64,9 +64,19 @@ test: $(TRAP) ## All tests that need no cluster, with the newest and the oldest 
 
 e2e-api: wasm envoy ## The chart and the command against real Helm, Kubernetes, Istio, Prometheus and collector programs
 	$(call say,'providing what the tests run')
-	@e2e/fetch-go-tools.sh
+	@e2e/fetch-go-tools.sh target/tools helm istio-crds.yaml kubernetes.json operator-crds.yaml promtool k6 istioctl \
+	  otelcol sampling-oracle etcd kubernetes
 	$(call say,'testing')
 	@e2e/run-tests.sh api
+
+kind-up: ## A Kubernetes cluster with Istio, by kind; KIND_ARGS=--images=pull|build
+	@e2e/kind/cluster.sh up $(KIND_ARGS)
+
+kind-down: ## Remove it again
+	@e2e/kind/cluster.sh down
+
+kind-status: ## What runs in it
+	@e2e/kind/cluster.sh status
 
 faults: wasm envoy ## What becomes of spans and logs when receivers misbehave: the filter and Envoy's own exporters
 	$(call say,'faults')

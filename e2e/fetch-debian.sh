@@ -1,13 +1,16 @@
 #!/bin/sh
-# Puts Debian programs that the tests run into target/debian, unpacked and not installed: a registry, and a client that
-# is not ours. Takes the machine's own Debian release as its package index knows it, with the shared libraries that the
-# machine lacks. Runs once; run again it does nothing. Needs apt-get and dpkg, and says so where they are missing.
+# Puts Debian programs that the tests run into a directory, unpacked and not installed. Takes the machine's own Debian
+# release as its package index knows it, with the shared libraries that the machine lacks. Runs once; run again it does
+# nothing. Needs apt-get and dpkg, and says so where they are missing.
+#
+# Usage: fetch-debian.sh [DIRECTORY PACKAGE…]; without them target/debian, with a registry, a client of it that is not
+# ours, and a checker of shell scripts
 set -eu
-
-packages="docker-registry shellcheck skopeo"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/target/debian}
+[ $# -eq 0 ] || shift
+packages=${*:-docker-registry shellcheck skopeo}
 
 fail() {
   echo "fetch-debian: $1" >&2
@@ -15,7 +18,7 @@ fail() {
 }
 
 { command -v apt-get && command -v dpkg; } >/dev/null ||
-  fail "needs Debian's apt-get and dpkg; elsewhere put docker-registry and skopeo into $out/usr/bin"
+  fail "needs Debian's apt-get and dpkg; elsewhere put the programs of $packages into $out/usr/bin"
 
 # shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
@@ -26,6 +29,7 @@ fi
 
 rm -rf "$out"
 mkdir -p "$out/archives"
+out=$(cd "$out" && pwd)
 cd "$out/archives"
 # The index is the machine's own and may be newer than this script: refresh it only when it does not do.
 download() {
@@ -47,9 +51,8 @@ library_path() {
   find "$out/lib" "$out/usr/lib" -name '*.so*' -exec dirname {} \; 2>/dev/null | sort -u | paste -sd:
 }
 missing() {
-  for name in $packages; do
-    LD_LIBRARY_PATH=$(library_path) ldd "$out/usr/bin/$name" 2>/dev/null | sed -n 's/^[[:space:]]*\(.*\) => not found$/\1/p'
-  done | sort -u
+  find "$out/usr/bin" "$out/usr/sbin" -type f -exec env LD_LIBRARY_PATH="$(library_path)" ldd {} \; 2>/dev/null |
+    sed -n 's/^[[:space:]]*\(.*\) => not found$/\1/p' | sort -u
 }
 
 # A shared library that neither the machine nor the packages have is in a package that one of them depends on, or in one

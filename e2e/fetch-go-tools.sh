@@ -10,6 +10,7 @@ set -eu
 istio=istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad
 kubernetes=k8s.io/kubernetes@v1.34.4
 operator=github.com/prometheus-operator/prometheus-operator@v0.93.0
+kind=sigs.k8s.io/kind@v0.33.0
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/target/tools}
@@ -46,11 +47,22 @@ build() {
     -ldflags "-s -w ${ldflags:-}" -o "$4" "$2")
 }
 
+# directory MODULE: where its files are.
+directory() {
+  (cd / && GOFLAGS=-mod=mod go mod download -json "$1") | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p'
+}
+
 # take MODULE PATH FILE: files of a module, one after the other.
 take() {
-  dir=$(cd / && GOFLAGS=-mod=mod go mod download -json "$1" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p')
+  dir=$(directory "$1")
   # shellcheck disable=SC2086 # a pattern
   [ -n "$dir" ] && (cd "$dir" && cat $2) >"$3"
+}
+
+# pack MODULE DIRECTORY FILE: a directory of a module, as a tar archive.
+pack() {
+  dir=$(directory "$1")
+  [ -n "$dir" ] && tar -C "$dir/$2" -cf "$3" .
 }
 
 key() {
@@ -70,14 +82,26 @@ fetch promtool "$(sources promtool)" build promtool github.com/prometheus/promet
   remove_all_sd,enable_kubernetes_sd
 fetch k6 "$(sources k6)" build k6 go.k6.io/k6 ""
 # Istio's programs do not start without a version.
-ldflags="-X istio.io/istio/pkg/version.buildVersion=1.31-dev" \
-  fetch istioctl "$(sources istio)" build istio istio.io/istio/istioctl/cmd/istioctl ""
+for command in istioctl/cmd/istioctl pilot/cmd/pilot-discovery pilot/cmd/pilot-agent; do
+  ldflags="-X istio.io/istio/pkg/version.buildVersion=1.31-dev -X istio.io/istio/pkg/version.buildTag=1.31-dev" \
+    fetch "${command##*/}" "$(sources istio)" build istio "istio.io/istio/$command" ""
+done
+fetch envoy_bootstrap.json "$(echo "$istio" | key)" take "$istio" tools/packaging/common/envoy_bootstrap.json
 fetch otelcol "$( (sources otelcol && cat "$root"/e2e/tools/otelcol/*.go) | key)" build otelcol . ""
 fetch sampling-oracle "$( (sources sampling && cat "$root"/e2e/tools/sampling/*.go) | key)" build sampling . ""
 fetch etcd "$(sources etcd)" build etcd go.etcd.io/etcd/server/v3 ""
+fetch otelmesh-app "$( (sources app && cat "$root"/e2e/tools/app/*.go) | key)" build app . ""
+fetch coredns "$( (sources coredns && cat "$root"/e2e/tools/coredns/*.go) | key)" build coredns . ""
+fetch kind "$(sources kind)" build kind sigs.k8s.io/kind ""
+fetch kind-files.tar "$(echo "$kind" | key)" pack "$kind" images/base/files
 # Without a version, clients refuse to compare theirs with the server's.
 version=k8s.io/component-base/version
-for command in kube-apiserver kubectl; do
-  ldflags="-X $version.gitVersion=${kubernetes#*@} -X $version.gitMajor=1 -X $version.gitMinor=34" \
-    fetch "$command" "$(sources kubernetes)" build kubernetes "k8s.io/kubernetes/cmd/$command" ""
-done
+client=k8s.io/client-go/pkg/version
+number="gitMajor=1 gitMinor=34 gitVersion=${kubernetes#*@} gitTreeState=clean gitCommit=0"
+ldflags=$(for pair in $number; do echo "-X $version.$pair -X $client.$pair"; done | paste -sd' ') \
+  fetch kubernetes "$( (sources kubernetes && cat "$root"/e2e/tools/kubernetes/*.go) | key)" build kubernetes . ""
+if [ -e "$out/kubernetes" ]; then
+  for name in kube-apiserver kubectl kubeadm kubelet; do
+    ln -sf kubernetes "$out/$name"
+  done
+fi

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 pub mod apiserver;
 pub mod faults;
 pub mod interruption;
+pub mod mesh;
 pub mod names;
 pub mod otelcol;
 pub mod proxy;

@@ -14,6 +14,9 @@ use crate::sampling::keep::Keep;
 use crate::sampling::rules::Rule;
 use crate::stats::Counter;
 
+/// How Istio's ids of gateways begin.
+const GATEWAY: &str = "router~";
+
 /// What all exchanges under one pluginConfig share.
 #[derive(Debug)]
 pub struct Settings {
@@ -29,6 +32,7 @@ pub struct Settings {
     pub(crate) excluded_paths: Vec<PathTemplate>,
     pub(crate) routes: Routes,
     pub(crate) custom: Vec<Custom>,
+    on_gateway: bool,
 }
 
 // === impl Settings ===
@@ -48,16 +52,18 @@ impl Settings {
             routes: Routes::new(&config.routes),
             custom: config.attributes.iter().filter_map(|a| Custom::new(a, |name| host.env(name))).collect(),
             excluded_paths: config.exclude.paths.iter().filter_map(|p| PathTemplate::parse(p)).collect(),
+            on_gateway: host.text(&["xds", "node", "id"]).is_some_and(|id| id.starts_with(GATEWAY)),
             config,
         }
     }
 
     /// Which side of the call the proxy stands on. Envoy's `xds.listener_direction` is `TrafficDirection` of its API: 1 is
-    /// inbound, 2 is outbound.
+    /// inbound, 2 is outbound. Istio calls a gateway's listeners outbound, but a gateway serves whoever comes.
     pub(crate) fn kind(&self, host: &impl Host) -> Kind {
         match self.config.direction {
             Direction::Inbound => Kind::Server,
             Direction::Outbound => Kind::Client,
+            Direction::Auto if self.on_gateway => Kind::Server,
             // Read for each exchange: Envoy may share one root context between listeners of both directions.
             Direction::Auto => match host.integer(&["xds", "listener_direction"]) {
                 Some(2) => Kind::Client,

@@ -16,6 +16,7 @@ use kube::{Client, Config};
 mod error;
 mod id;
 mod kinds;
+mod pod;
 mod requests;
 
 pub(crate) use error::chain as causes;

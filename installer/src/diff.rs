@@ -16,6 +16,7 @@ use crate::install::ChartArgs;
 use crate::output::Format;
 use crate::plan::{Action, Change, Plan, text};
 use crate::release::{Installed, ReleaseArgs};
+use crate::render::render;
 use crate::values::Sources;
 
 const DIFFERENT: u8 = 1;
@@ -51,9 +52,11 @@ impl DiffArgs {
     /// A sentence for the operator.
     pub fn run(self) -> Result<ExitCode> {
         let release = self.release.release();
-        let objects = self.chart.objects(&Chart::embedded()?, &self.sources, &release)?;
+        let chart = Chart::embedded()?;
+        render(&chart, &self.sources, &release)?;
         let plan = block_on(async {
             let cluster = Cluster::connect(&self.cluster).await?;
+            let objects = self.chart.objects(&chart.for_apis(cluster.apis().await?), &self.sources, &release)?;
             let installed = Installed::read(&cluster, &release).await?;
             anyhow::Ok(Plan::make(&cluster, &installed, &objects).await?)
         })?;

@@ -118,8 +118,8 @@ pub async fn wait(
             Health::Progressing(reason) => (reason, false),
             Health::Healthy => continue,
         };
+        let pod = pods::first_failing(cluster, &live).await?;
         if failed || Instant::now() >= end {
-            let pod = pods::first_failing(cluster, &live).await?;
             let next = match &pod {
                 Some(pod) => format!("kubectl describe pod -n {} {}", id.namespace, pod.name),
                 None => format!("kubectl describe {} -n {} {}", id.kind.to_lowercase(), id.namespace, id.name),
@@ -127,7 +127,8 @@ pub async fn wait(
             let reason = pod.map(|pod| pod.to_string()).unwrap_or(reason);
             return Err(WaitError::NotReady { what: id.to_string(), reason, next });
         }
-        let line = format!("waiting for {id}: {reason}");
+        let pod = pod.map(|pod| format!("; {pod}")).unwrap_or_default();
+        let line = format!("waiting for {id}: {reason}{pod}");
         if line != told {
             tell(line.clone());
             told = line;

@@ -96,9 +96,10 @@ impl InstallArgs {
     pub fn run(self) -> Result<ExitCode> {
         // Before the cluster is asked: wrong values need none.
         let chart = Chart::embedded()?;
-        let target = self.target("install", &chart, &self.sources)?;
+        render(&chart, &self.sources, &self.release.release())?;
         block_on(async {
             let cluster = Cluster::connect(&self.cluster).await?;
+            let target = self.target("install", &chart.for_apis(cluster.apis().await?), &self.sources)?;
             let installed = Installed::read(&cluster, &self.release.release()).await?;
             self.run.run(&cluster, &installed, target).await
         })
@@ -132,10 +133,11 @@ impl UpgradeArgs {
         let chart = Chart::embedded()?;
         let none = is_empty(&install.sources);
         if !none && !self.reuse_values {
-            install.target("upgrade", &chart, &install.sources)?;
+            render(&chart, &install.sources, &install.release.release())?;
         }
         block_on(async {
             let cluster = Cluster::connect(&install.cluster).await?;
+            let chart = chart.for_apis(cluster.apis().await?);
             let release = install.release.release();
             let installed = Installed::read(&cluster, &release).await?;
             if installed.state() == State::NotInstalled {

@@ -16,9 +16,11 @@ use otelmesh::images::ImagesArgs;
 use otelmesh::install::{InstallArgs, UpgradeArgs};
 use otelmesh::plugin_config::ConfigArgs;
 use otelmesh::render::RenderArgs;
+use otelmesh::report::ReportArgs;
 use otelmesh::show_values::ValuesArgs;
 use otelmesh::status::StatusArgs;
 use otelmesh::uninstall::UninstallArgs;
+use otelmesh::verify::VerifyArgs;
 
 /// OpenTelemetry for an Istio mesh, without touching the applications.
 #[derive(Debug, Parser)]
@@ -52,6 +54,10 @@ enum Command {
     Diff(Box<DiffArgs>),
     /// Show what is installed, and whether it is well
     Status(StatusArgs),
+    /// Send requests through a proxy, and find their spans and logs at the collector
+    Verify(Box<VerifyArgs>),
+    /// Tell what came in, went out and was lost, by the numbers of collectors and proxies
+    Report(ReportArgs),
     /// List the revisions of what is installed
     History(HistoryArgs),
     /// Go back to an earlier revision
@@ -91,6 +97,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Upgrade(args) => args.run(),
         Command::Diff(args) => args.run(),
         Command::Status(args) => args.run(),
+        Command::Verify(args) => args.run(),
+        Command::Report(args) => args.run(),
         Command::History(args) => args.run(),
         Command::Rollback(args) => args.run(),
         Command::Collector(args) => args.run(),

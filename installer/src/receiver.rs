@@ -1,11 +1,12 @@
 //! An OTLP receiver inside this process, for the demo and for tests.
 //!
-//! In: OTLP/gRPC on one port, OTLP/HTTP on another, both on loopback. Out: snapshots of all that came, or a wait until
+//! In: OTLP/gRPC on one port, OTLP/HTTP on another, both on loopback
+//! unless told otherwise. Out: snapshots of all that came, or a wait until
 //! it holds what is expected. It can be stopped dead and started again on the same ports, and be told to answer the next
 //! requests with an error. Optionally hands copies of everything to a [`forward::Forwarder`].
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +41,17 @@ impl Receiver {
     /// # Errors
     /// No port can be bound.
     pub async fn start(forwarder: Option<&Forwarder>) -> Result<Self> {
+        Self::start_on(Ipv4Addr::LOCALHOST, forwarder).await
+    }
+
+    /// Starts on free ports of another address of this machine.
+    ///
+    /// # Errors
+    /// No port can be bound.
+    pub async fn start_on(address: Ipv4Addr, forwarder: Option<&Forwarder>) -> Result<Self> {
         let forwarder = forwarder.cloned();
-        let port = || Port::reserve().context("the OTLP receiver finds no free port on loopback");
+        let port =
+            || Port::reserve(address).with_context(|| format!("the OTLP receiver finds no free port on {address}"));
         let (http, grpc) = (port()?, port()?);
         let mut receiver = Self { store: Arc::new(Store::new()), forwarder, http, grpc, servers: Vec::new() };
         receiver.restart().await?;
@@ -76,7 +86,7 @@ impl Receiver {
                 let grpc = grpc::router(Arc::clone(&self.store), self.forwarder.clone());
                 Ok::<_, io::Error>([Server::start(self.http(), http).await?, Server::start(self.grpc(), grpc).await?])
             };
-            let servers = start.await.context("the OTLP receiver cannot listen on its ports on loopback")?;
+            let servers = start.await.context("the OTLP receiver cannot listen on its ports")?;
             self.servers = servers.into();
         }
         Ok(())

@@ -20,7 +20,7 @@ pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// A port of loopback that stays its owner's while nobody listens on it: otherwise the kernel may give it to any
+/// A port that stays its owner's while nobody listens on it: otherwise the kernel may give it to any
 /// connection that is made meanwhile.
 #[derive(Debug)]
 pub struct Port {
@@ -40,12 +40,12 @@ pub struct Server {
 // === impl Port ===
 
 impl Port {
-    /// Takes any free port.
+    /// Takes any free port of an address of this machine.
     ///
     /// # Errors
-    /// There is none.
-    pub fn reserve() -> io::Result<Self> {
-        let bound = bind(ANY_PORT)?;
+    /// There is none, or the address is another machine's.
+    pub fn reserve(address: Ipv4Addr) -> io::Result<Self> {
+        let bound = bind((address, 0).into())?;
         Ok(Self { address: bound.local_addr()?, _bound: bound })
     }
 

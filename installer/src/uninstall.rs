@@ -5,6 +5,7 @@
 //! next run goes on. A namespace that the release made goes too, unless others have put something into it.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
@@ -15,7 +16,7 @@ use crate::cluster::{Cluster, ClusterArgs, ClusterError, Id, block_on};
 use crate::inventory::PART_OF;
 use crate::plan::Action;
 use crate::release::{Installed, ReleaseArgs, State};
-use crate::run::confirm;
+use crate::run::{confirm, duration};
 
 /// Kinds that people put into namespaces; what else is there, such as events, hangs on one of these.
 const KINDS: [&str; 8] = [
@@ -31,6 +32,11 @@ const KINDS: [&str; 8] = [
 /// What Kubernetes and Istio put into every namespace.
 const EVERYWHERE: [&str; 3] = ["kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl"];
 
+/// How often is asked whether it is gone.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Something is left.
+const FAILED: u8 = 1;
+
 /// Arguments of `otelmesh uninstall`.
 #[derive(Debug, Args)]
 pub struct UninstallArgs {
@@ -44,6 +50,12 @@ pub struct UninstallArgs {
     /// Print what would go, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Wait until all of it is gone: a namespace takes a while, and nothing can be installed into it meanwhile
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    wait: bool,
+    /// How long to wait, such as 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    timeout: Duration,
 }
 
 // === impl UninstallArgs ===
@@ -91,9 +103,48 @@ impl UninstallArgs {
             if let Some(parent) = &installed.inventory.parent {
                 cluster.delete(&whole(parent)).await?;
             }
+            if self.wait
+                && let Some(left) = self.wait_until_gone(&cluster, &installed, &members).await?
+            {
+                eprintln!("otelmesh: {left} is still there after {:?}, and being deleted", self.timeout);
+                eprintln!("kubectl get {} {} -o yaml tells what holds it", left.kind.to_lowercase(), left.name);
+                return Ok(ExitCode::from(FAILED));
+            }
             eprintln!("release {} is gone", release.name);
             Ok(ExitCode::SUCCESS)
         })
+    }
+
+    /// The first object that is not gone in time.
+    async fn wait_until_gone(
+        &self,
+        cluster: &Cluster,
+        installed: &Installed,
+        members: &[Value],
+    ) -> Result<Option<Id>, ClusterError> {
+        let end = Instant::now() + self.timeout;
+        for member in members {
+            let id = Id::of(member);
+            if installed.replaced(&id).is_some() {
+                continue;
+            }
+            let Ok(kind) = cluster.kind_of(member).await else { continue };
+            let uid = &member["metadata"]["uid"];
+            let mut told = false;
+            while let Some(left) = cluster.get(&kind, &id.namespace, &id.name).await?
+                && left["metadata"]["uid"] == *uid
+            {
+                if !told {
+                    eprintln!("· waiting for {id} to be gone");
+                    told = true;
+                }
+                if Instant::now() >= end {
+                    return Ok(Some(id));
+                }
+                tokio::time::sleep(INTERVAL).await;
+            }
+        }
+        Ok(None)
     }
 
     /// What goes, in order, and the namespaces that stay, with what is in them.

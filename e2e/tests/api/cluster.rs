@@ -42,7 +42,11 @@ impl Cluster {
     /// The values that keep tests apart.
     pub(crate) fn whole(&self) -> String {
         let Self { name, root, .. } = self;
-        format!("filter.image.registry=registry.example.com,mesh.rootNamespace={root},collector.namespace={name}")
+        // A version, or the cluster's own API makes a TrafficExtension of the WasmPlugin.
+        format!(
+            "mesh.istioVersion=1.29,filter.image.registry=registry.example.com,mesh.rootNamespace={root},\
+             collector.namespace={name}"
+        )
     }
 
     /// A command that knows the cluster and the release.

@@ -64,14 +64,14 @@ fn an_install_that_is_killed_is_taken_up_and_can_be_undone() {
         let was_killed = killed(&cluster, &["install"], Some(""), last, side);
         if last % 2 == 0 {
             // Taken back: nothing is left, not even of what was begun.
-            run(&mut cluster.command(&["uninstall", "--yes"]));
+            run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
             assert_eq!(cluster.members(), [""; 0], "{when}");
             assert!(cluster.get(&["wasmplugin", "kill-install", "-n", "kill-install-root"]).is_null(), "{when}");
             cluster.free();
         } else {
             run(&mut cluster.apply(&["install"], ""));
             assert_converged(&cluster, 3, &when);
-            run(&mut cluster.command(&["uninstall", "--yes"]));
+            run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
             cluster.free();
         }
         was_killed
@@ -106,8 +106,8 @@ fn an_uninstall_that_is_killed_is_taken_up() {
     let cluster = Cluster::new("kill-uninstall");
     let writes = at_every_write(|last, side| {
         run(&mut cluster.apply(&["install"], ""));
-        let was_killed = killed(&cluster, &["uninstall"], None, last, side);
-        run(&mut cluster.command(&["uninstall", "--yes"]));
+        let was_killed = killed(&cluster, &["uninstall", "--wait=false"], None, last, side);
+        run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
         assert!(cluster.parent().is_null(), "killed at write {last}, {side:?}");
         assert_eq!(cluster.revisions(), [""; 0], "killed at write {last}, {side:?}");
         assert!(cluster.get(&["telemetry", "kill-uninstall", "-n", "kill-uninstall-root"]).is_null());

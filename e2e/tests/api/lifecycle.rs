@@ -37,7 +37,7 @@ fn a_release_is_installed_upgraded_rolled_back_and_gone() {
     assert_eq!(history[0]["digest"], history[2]["digest"]);
     assert_eq!(history[2]["state"], "deployed");
 
-    run(&mut cluster.command(&["uninstall", "--yes"]));
+    run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
     for (kind, name, namespace) in
         [("wasmplugin", "lifecycle", "lifecycle-root"), ("telemetry", "lifecycle", "lifecycle-root")]
     {
@@ -48,7 +48,26 @@ fn a_release_is_installed_upgraded_rolled_back_and_gone() {
     // Without controllers a namespace that is deleted stays in that state.
     assert_eq!(cluster.get(&["namespace", "lifecycle"])["status"]["phase"], "Terminating");
     assert_eq!(cluster.get(&["namespace", "lifecycle-root"])["status"]["phase"], "Active");
-    run(&mut cluster.command(&["uninstall", "--yes"]));
+    run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
+}
+
+#[test]
+fn each_delivery_takes_the_place_of_the_one_before_and_goes_with_the_release() {
+    let cluster = Cluster::new("delivery");
+    let there = |kind: &str| cluster.get(&[kind, "delivery", "-n", "delivery-root"]) != Value::Null;
+    let kinds = ["wasmplugin", "trafficextension", "envoyfilter"];
+    for (set, kind) in [
+        ("", "wasmplugin"),
+        (",mesh.istioVersion=", "trafficextension"),
+        (",filter.delivery=envoyfilter", "envoyfilter"),
+        (",mesh.istioVersion=1.30", "trafficextension"),
+        (",filter.delivery=envoyfilter", "envoyfilter"),
+    ] {
+        run(&mut cluster.apply(&["install"], set));
+        assert_eq!(kinds.map(there), kinds.map(|other| other == kind), "{set}");
+    }
+    run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
+    assert_eq!(kinds.map(there), [false; 3]);
 }
 
 #[test]
@@ -94,7 +113,7 @@ fn objects_that_were_there_before_come_back_as_they_were() {
     assert!(said.contains("~ Telemetry restore-root/restore (is there already: taken over"), "{said}");
     assert!(get()["spec"]["tracing"].is_array());
     run(&mut cluster.apply(&["upgrade"], ",filter.priority=7"));
-    run(&mut cluster.command(&["uninstall", "--yes"]));
+    run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
     let after = get();
     for key in ["labels", "annotations", "managedFields"] {
         assert_eq!(after["metadata"][key], before["metadata"][key], "{key}");
@@ -109,7 +128,7 @@ fn a_namespace_that_others_use_stays() {
     let cluster = Cluster::new("shared");
     run(&mut cluster.apply(&["install"], ""));
     cluster.kubectl(&["create", "configmap", "theirs", "-n", "shared"]);
-    let said = run(&mut cluster.command(&["uninstall", "--yes"]));
+    let said = run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
     assert!(said.contains("Namespace shared stays, since others use it: ConfigMap shared/theirs"), "{said}");
     let namespace = cluster.get(&["namespace", "shared"]);
     assert_eq!(namespace["status"]["phase"], "Active");
@@ -140,7 +159,7 @@ fn collectors_are_restarted_upgraded_and_rolled_back_alone() {
     assert_eq!(image(), before);
     let filter = cluster.get(&["wasmplugin", "collectors", "-n", "collectors-root"]);
     assert_eq!(filter["metadata"]["generation"], 1, "the filter was not touched");
-    run(&mut cluster.command(&["uninstall", "--yes"]));
+    run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
 
     let none = Cluster::new("collectorless");
     run(&mut none.apply(&["install"], ""));
@@ -185,7 +204,7 @@ fn every_profile_is_installed_with_strict_field_validation_and_gone_again() {
             std::fs::write(&file, pod.to_string()).unwrap();
             cluster.kubectl(&["create", "--dry-run=server", "-f", file.to_str().unwrap()]);
         }
-        run(&mut cluster.command(&["uninstall", "--yes"]));
+        run(&mut cluster.command(&["uninstall", "--yes", "--wait=false"]));
         for kind in ["deployments", "daemonsets", "statefulsets", "services", "configmaps", "secrets", "rolebindings"] {
             let left = cluster.kubectl(&["get", kind, "-n", "profiles", "-o", "name"]);
             assert_eq!(left, "", "{profile} leaves {kind}");

@@ -75,7 +75,7 @@ pub enum Source {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// As Envoy's listener says (`xds.listener_direction`); inbound where it says nothing.
+    /// As Envoy's listener says (`xds.listener_direction`); inbound where it says nothing, and on gateways.
     #[default]
     Auto,
     /// SERVER spans.

@@ -32,8 +32,14 @@ struct World {
 
 impl World {
     fn new(config: &str) -> Self {
+        Self::on("sidecar~10.0.0.1~cart.shop~shop.svc.cluster.local", config)
+    }
+
+    /// In a proxy with this id.
+    fn on(node: &str, config: &str) -> Self {
         let mut world = Self { plugin: Plugin::new(Fake::default()), next_id: ROOT };
         world.host().time = SECOND;
+        world.host().set_property(&["xds", "node", "id"], node.as_bytes());
         world.root(config);
         world
     }

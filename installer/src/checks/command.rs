@@ -15,6 +15,7 @@ use crate::cluster::{Cluster, ClusterArgs, block_on};
 use crate::install::ChartArgs;
 use crate::output::Format;
 use crate::release::{Installed, ReleaseArgs};
+use crate::render::render;
 use crate::values::Sources;
 
 const FAILED: u8 = 1;
@@ -69,11 +70,12 @@ impl CheckArgs {
     fn before(&self) -> Result<Report> {
         let chart = Chart::embedded()?;
         let release = self.release.release();
-        let objects = self.chart.objects(&chart, &self.sources, &release)?;
+        render(&chart, &self.sources, &release)?;
         let values = self.sources.merge(chart.defaults())?;
         let root = values["mesh"]["rootNamespace"].as_str().unwrap_or_default();
         block_on(async {
             let cluster = Cluster::connect(&self.cluster).await?;
+            let objects = self.chart.objects(&chart.for_apis(cluster.apis().await?), &self.sources, &release)?;
             let snapshot = Snapshot::before(&cluster, &release, objects, root).await?;
             Ok(Report::new(BEFORE, &snapshot))
         })

@@ -27,33 +27,19 @@ pub(super) fn running(snapshot: &Snapshot) -> Findings {
 }
 
 pub(super) fn version(snapshot: &Snapshot) -> Findings {
-    let pods = snapshot.istiod.as_ref().map_err(Clone::clone)?;
-    let mut versions: Vec<String> = pods.iter().filter_map(version_of).collect();
-    versions.sort();
-    versions.dedup();
-    if versions.is_empty() {
-        return Err("istiod's pods do not tell their version".to_owned());
+    let versions = snapshot.istio_versions.as_ref().map_err(Clone::clone)?;
+    if versions.is_empty() && snapshot.istiod.as_ref().is_ok_and(|pods| !pods.is_empty()) {
+        return Err("no pod of istiod runs".to_owned());
     }
     let old = versions.iter().filter(|version| numbers(version).is_some_and(|found| found < OLDEST));
     Ok(old.map(|version| finding(format!("istiod is {version}"), "istioctl x precheck, then upgrade Istio")).collect())
 }
 
-/// By the label that newer charts set, else by the image's tag.
-fn version_of(pod: &Value) -> Option<String> {
-    let label = pod["metadata"]["labels"]["app.kubernetes.io/version"].as_str();
-    let tag =
-        || pod["spec"]["containers"][0]["image"].as_str()?.split('@').next()?.rsplit_once(':').map(|(_, tag)| tag);
-    let version = label.or_else(tag)?;
-    numbers(version).map(|_| version.to_owned())
-}
-
 pub(super) fn mode(snapshot: &Snapshot) -> Findings {
     let namespaces = snapshot.namespaces.as_ref().map_err(Clone::clone)?;
     let labelled = |key: &str, value: Option<&str>| {
-        namespaces
-            .iter()
-            .filter(|n| n["metadata"]["labels"][key].as_str().is_some_and(|v| value.is_none_or(|w| v == w)))
-            .count()
+        let all = namespaces.iter().chain(snapshot.own("Namespace"));
+        all.filter(|n| n["metadata"]["labels"][key].as_str().is_some_and(|v| value.is_none_or(|w| v == w))).count()
     };
     let sidecars = labelled(INJECTION[0], Some("enabled")) + labelled(INJECTION[1], None);
     let ambient = labelled(AMBIENT, Some("ambient"));

@@ -16,7 +16,7 @@ pub(super) fn loaded(snapshot: &Snapshot) -> Findings {
                 silent.push(format!("{}: {reason}", proxy.pod));
                 continue;
             }
-            Ok((Runs::Filter, _)) => continue,
+            Ok((Runs::Filter | Runs::NoListener, _)) => continue,
             Ok((Runs::AllowAll, _)) => "could not pull the image and lets all requests through without the filter",
             Ok((Runs::DenyAll, _)) => "could not pull the image and denies all requests",
             Ok((Runs::Nothing, _)) => "has no filter by that name",

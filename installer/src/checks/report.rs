@@ -44,6 +44,8 @@ enum Outcome {
     Success,
     Warning,
     Error,
+    /// Nobody knows, which is no error, and not good either.
+    Unknown,
 }
 
 // === impl Report ===
@@ -68,12 +70,11 @@ impl Report {
             }
             let _ = line.write(&mut text);
         }
-        let verdict = match self.success {
-            true => format!("{GOOD}√{GOOD:#} no check failed"),
-            false => {
-                let failed = self.checks.iter().filter(|line| line.result == Outcome::Error).count();
-                format!("{BAD}×{BAD:#} {failed} of {} checks failed", self.checks.len())
-            }
+        let count = |outcome| self.checks.iter().filter(|line| line.result == outcome).count();
+        let verdict = match (count(Outcome::Error), count(Outcome::Unknown)) {
+            (0, 0) => format!("{GOOD}√{GOOD:#} no check failed"),
+            (0, unknown) => format!("{ODD}‼{ODD:#} no check failed, {unknown} could not be done"),
+            (failed, _) => format!("{BAD}×{BAD:#} {failed} of {} checks failed", self.checks.len()),
         };
         text + "\n" + &verdict + "\n"
     }
@@ -90,13 +91,10 @@ impl Line {
         let (result, findings) = match (check.run)(snapshot) {
             Ok(findings) if findings.is_empty() => (Outcome::Success, findings),
             Ok(findings) => (failed, findings),
-            // Nobody knows, which is no error, and not good either.
             Err(reason) => {
                 let cause = format!("this could not be looked at: {}", reason.lines().next().unwrap_or_default());
-                (
-                    Outcome::Warning,
-                    vec![Finding { cause, next: "otelmesh check --pre lists missing rights".to_owned() }],
-                )
+                let next = "otelmesh check --pre lists missing rights; to ask pods takes create on pods/portforward";
+                (Outcome::Unknown, vec![Finding { cause, next: next.to_owned() }])
             }
         };
         let hint = (result != Outcome::Success).then(|| format!("{HINTS}#{}", check.id));
@@ -106,7 +104,7 @@ impl Line {
     fn write(&self, text: &mut String) -> std::fmt::Result {
         let (mark, style) = match self.result {
             Outcome::Success => ("√", GOOD),
-            Outcome::Warning => ("‼", ODD),
+            Outcome::Warning | Outcome::Unknown => ("‼", ODD),
             Outcome::Error => ("×", BAD),
         };
         writeln!(text, "{style}{mark}{style:#} {}", self.sentence)?;

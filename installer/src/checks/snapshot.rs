@@ -10,9 +10,11 @@ use crate::cluster::{Cluster, ClusterError, Id};
 use crate::health::Health;
 use crate::image::look;
 use crate::images;
+use crate::inventory;
 use crate::plan::{Action, Plan};
 use crate::release::{Installed, State};
 
+mod istio;
 pub(crate) mod permissions;
 pub(crate) mod proxies;
 
@@ -29,6 +31,8 @@ pub struct Snapshot {
     pub release: Release,
     /// Its objects.
     pub objects: Vec<Value>,
+    /// Whether what the release has in the cluster and not among them is still to be taken away.
+    pub prunes: bool,
     /// `mesh.rootNamespace`.
     pub root_namespace: String,
     /// Kubernetes' version.
@@ -41,6 +45,8 @@ pub struct Snapshot {
     pub namespaces: Looked,
     /// istiod's pods.
     pub istiod: Looked,
+    /// What they say of their version, each once.
+    pub istio_versions: Result<Vec<String>, String>,
     /// Istio's ConfigMaps with the mesh's configuration, whatever their revision.
     pub mesh_configs: Looked,
     /// ztunnel's DaemonSets.
@@ -90,6 +96,7 @@ impl Snapshot {
         root_namespace: &str,
     ) -> Result<Self, ClusterError> {
         let mut snapshot = Self::take(cluster, release, objects, root_namespace).await?;
+        snapshot.prunes = true;
         snapshot.denied = permissions::denied(cluster, release, &snapshot.objects).await.map_err(|e| e.to_string());
         for image in filter_images(&snapshot.objects) {
             let digest = look::digest(&image).await;
@@ -151,6 +158,7 @@ impl Snapshot {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             (name == "istio" || name.starts_with("istio-")) && object["data"]["mesh"].is_string()
         };
+        let istiod = look_at(cluster, POD, "app=istiod").await;
         let mesh_configs = look_in(cluster, CONFIG_MAP, root_namespace, "").await;
         Ok(Self {
             release: release.clone(),
@@ -159,7 +167,8 @@ impl Snapshot {
             missing_kinds,
             denied: Ok(Vec::new()),
             namespaces: look_at(cluster, NAMESPACE, "").await,
-            istiod: look_at(cluster, POD, "app=istiod").await,
+            istio_versions: istio::versions(cluster, &istiod).await,
+            istiod,
             mesh_configs: mesh_configs.map(|all| all.into_iter().filter(is_mesh_config).collect()),
             ztunnels: look_at(cluster, DAEMON_SET, "app=ztunnel").await,
             telemetries: look_at(cluster, TELEMETRY, "").await,
@@ -171,6 +180,7 @@ impl Snapshot {
             drift: Ok(Vec::new()),
             health: Vec::new(),
             proxies: Ok(Vec::new()),
+            prunes: false,
             objects,
         })
     }
@@ -180,10 +190,11 @@ impl Snapshot {
         self.objects.iter().filter(move |object| object["kind"] == kind)
     }
 
-    /// Whether an object in the cluster is one of the release.
+    /// Whether an object in the cluster is one of the release, or of the revision that it takes the place of.
     pub fn is_own(&self, object: &Value) -> bool {
         let id = Id::of(object);
-        self.objects.iter().any(|own| Id::of(own) == id)
+        let part_of = &object["metadata"]["labels"][inventory::PART_OF];
+        self.prunes && *part_of == inventory::id(&self.release) || self.objects.iter().any(|own| Id::of(own) == id)
     }
 
     /// The release's own objects that bring the filter into proxies: of Istio's kinds, those that name an image.

@@ -3,7 +3,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::snapshot::proxies::{Runs, counters, runs, selector};
+use super::snapshot::proxies::{Runs, counters, listens, runs, selector};
 use super::snapshot::{Denied, Proxy};
 use super::*;
 use crate::chart::{Chart, Release};
@@ -20,7 +20,7 @@ fn healthy() -> Snapshot {
     let sources = Sources { set, ..Sources::default() };
     let rendered = render(&Chart::embedded().unwrap(), &sources, &release).unwrap();
     let istiod = json!({
-        "metadata": {"labels": {"app": "istiod", "app.kubernetes.io/version": "1.30.1"}},
+        "metadata": {"labels": {"app": "istiod", "istio.io/rev": "default"}},
         "status": {"conditions": [{"type": "Ready", "status": "True"}]},
     });
     let mesh = json!({
@@ -41,6 +41,8 @@ fn healthy() -> Snapshot {
         denied: Ok(vec![]),
         namespaces: Ok(vec![namespace("istio-system"), namespace("shop")]),
         istiod: Ok(vec![istiod]),
+        prunes: false,
+        istio_versions: Ok(vec!["1.30.1-0f9e2a-Clean".to_owned()]),
         mesh_configs: Ok(vec![mesh]),
         ztunnels: Ok(vec![]),
         telemetries: Ok(vec![]),
@@ -127,9 +129,9 @@ fn each_fault_breaks_the_check_that_is_for_it_and_no_other() {
         (|s| drop(s.namespaces.as_mut().unwrap().remove(0)), "namespaces", "there is no namespace istio-system"),
         (|s| s.istiod.as_mut().unwrap()[0]["status"] = json!({}), "istio-running", "no pod of istiod is ready"),
         (
-            |s| s.istiod.as_mut().unwrap()[0]["metadata"]["labels"]["app.kubernetes.io/version"] = "1.19.3".into(),
+            |s| s.istio_versions = Ok(vec!["1.19.3-a1b2c3-Clean".to_owned()]),
             "istio-version",
-            "istiod is 1.19.3",
+            "istiod is 1.19.3-a1b2c3-Clean",
         ),
         (
             |s| {
@@ -282,12 +284,12 @@ fn what_looks_like_a_fault_and_is_none_passes() {
 }
 
 #[test]
-fn what_may_not_be_read_is_a_warning_and_never_a_success() {
+fn what_may_not_be_read_is_unknown_and_never_a_success() {
     let mut snapshot = healthy();
     snapshot.telemetries = Err("not allowed: you cannot list\nmore".to_owned());
     let report = serde_json::to_value(Report::new(BEFORE, &snapshot)).unwrap();
     let check = report["checks"].as_array().unwrap().iter().find(|check| check["id"] == "telemetry-clash").unwrap();
-    assert_eq!(check["result"], "warning");
+    assert_eq!(check["result"], "unknown");
     assert_eq!(check["findings"][0]["cause"], "this could not be looked at: not allowed: you cannot list");
 }
 
@@ -379,6 +381,11 @@ fn what_a_proxy_runs_is_read_from_its_dump() {
         assert_eq!(runs(&dump(name, typed), "istio-system.otelmesh"), expected, "{reason}");
     }
     assert_eq!(runs(&Value::Null, "istio-system.otelmesh"), Runs::Nothing);
+    let ports = |ports: &[u16]| {
+        let status = |port| json!({"local_address": {"socket_address": {"address": "0.0.0.0", "port_value": port}}});
+        json!({"listener_statuses": ports.iter().map(status).collect::<Vec<_>>()})
+    };
+    assert!(!listens(&ports(&[15021, 15090])) && listens(&ports(&[15021, 15090, 8080])));
     let stats =
         json!({"stats": [{"name": "wasmcustom.otelmesh_spans_recorded", "value": 3}, {"name": "other", "value": 1}]});
     assert_eq!(counters(&stats), BTreeMap::from([("spans_recorded".to_owned(), 3)]));

@@ -47,7 +47,11 @@ impl Cluster {
         }
         let (kind, group) = group_kind.split_once('.').unwrap_or((group_kind, ""));
         let asked = discovery::group(&self.client, group).await;
-        let asked = asked.map(|group| group.recommended_kind(kind));
+        // Not every kind of a group is in the version that the group prefers: Istio's EnvoyFilter has v1alpha3 only.
+        let asked = asked.map(|group| {
+            let mut others = group.versions().flat_map(|version| group.versioned_resources(version));
+            group.recommended_kind(kind).or_else(|| others.find(|(resource, _)| resource.kind == kind))
+        });
         let found = match asked {
             Ok(Some(found)) => self.found(group_kind, Ok(found))?,
             Ok(None) => None,
@@ -64,6 +68,27 @@ impl Cluster {
     pub async fn kind_of_id(&self, id: &Id) -> Result<Kind, ClusterError> {
         let kind = self.preferred_kind(&id.group_kind()).await?;
         kind.ok_or_else(|| ClusterError::NoKind { kind: id.kind.clone(), version: id.group.clone() })
+    }
+
+    /// Every kind that the cluster serves, as Helm names them to a chart: GROUP/VERSION, and GROUP/VERSION/KIND.
+    ///
+    /// # Errors
+    /// The cluster could not be asked.
+    pub async fn apis(&self) -> Result<Vec<String>, ClusterError> {
+        let discovery = discovery::Discovery::new(self.client.clone()).run_aggregated().await;
+        let discovery = discovery.map_err(|e| self.explain("the kinds that the cluster serves", e))?;
+        let mut apis = Vec::new();
+        for group in discovery.groups() {
+            for version in group.versions() {
+                for (resource, _) in group.versioned_resources(version) {
+                    apis.push(format!("{}/{}", resource.api_version, resource.kind));
+                    apis.push(resource.api_version);
+                }
+            }
+        }
+        apis.sort();
+        apis.dedup();
+        Ok(apis)
     }
 
     fn found(

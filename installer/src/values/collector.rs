@@ -51,6 +51,8 @@ pub struct Collector {
     pub sampling: Sampling,
     /// Where telemetry is sent on to, by name.
     pub exporters: BTreeMap<String, Exporter>,
+    /// Whether the collector logs what `otelmesh verify` sends.
+    pub verify: bool,
     /// Laid over the generated configuration.
     pub config: CollectorConfig,
     /// Environment from Secrets.

@@ -5,6 +5,11 @@
 {{- include "otelmesh.merge" (dict "base" $generated "over" $own) | fromYaml | toYaml -}}
 {{- end }}
 
+{{/* How the trace ids of `otelmesh verify` begin: "otmv" in ASCII. One in four thousand million others begins so too. */}}
+{{- define "otelmesh.verify.prefix" -}}
+6f746d76
+{{- end }}
+
 {{- define "otelmesh.collector.generated" -}}
 {{- $values := .root.Values.collector -}}
 {{- $names := include "otelmesh.collector.names" .root | fromYaml -}}
@@ -16,6 +21,7 @@
 {{- $persistent := and (eq .tier "gateway") $values.gateway.persistence.enabled -}}
 {{- $batchInQueue := semverCompare ">=0.144.0-0" $values.version -}}
 {{- $clusterMetrics := and $values.clusterMetrics $last -}}
+{{- $verify := and $entry $values.verify -}}
 {{- $kubeletMetrics := and $values.kubeletMetrics (eq .tier "agent") -}}
 extensions:
   health_check:
@@ -137,6 +143,17 @@ processors:
         probabilistic:
           sampling_percentage: {{ float64 $values.sampling.percentage }}
   {{- end }}
+  {{- if $verify }}
+  # All but what `otelmesh verify` sends, whose trace ids begin alike.
+  filter/verify:
+    error_mode: ignore
+    traces:
+      span:
+        - not IsMatch(trace_id.string, "^{{ include "otelmesh.verify.prefix" . }}")
+    logs:
+      log_record:
+        - not IsMatch(trace_id.string, "^{{ include "otelmesh.verify.prefix" . }}")
+  {{- end }}
   {{- if not $batchInQueue }}
   batch:
     send_batch_size: {{ int $sizes.batch }}
@@ -145,6 +162,10 @@ processors:
   {{- end }}
 exporters:
   {{- include "otelmesh.collector.exporters" . | nindent 2 }}
+  {{- if $verify }}
+  debug/verify:
+    verbosity: detailed
+  {{- end }}
 service:
   extensions:
     - health_check
@@ -204,5 +225,13 @@ service:
         {{- end }}
       exporters:
         {{- include "otelmesh.collector.pipelineExporters" (dict "root" $.root "tier" $.tier "signal" $signal) | nindent 8 }}
+    {{- end }}
+    {{- if $verify }}
+    {{- range $signal := list "traces" "logs" }}
+    {{ $signal }}/verify:
+      receivers: [otlp]
+      processors: [memory_limiter, {{ $names.k8s_attributes }}, filter/verify]
+      exporters: [debug/verify]
+    {{- end }}
     {{- end }}
 {{- end }}

@@ -41,6 +41,15 @@ fn a_trace_goes_on_through_us_with_a_span_and_its_log() {
 }
 
 #[test]
+fn a_gateway_is_a_server_although_its_listeners_are_called_outbound() {
+    let mut world = World::on("router~10.0.0.1~front.shop~shop.svc.cluster.local", "");
+    world.host().set_integer(&["xds", "listener_direction"], 2);
+    world.exchange(&GET, 200);
+    world.tick();
+    assert_eq!(spans(&world.reply(Some(200), b""))[0].kind, 2);
+}
+
+#[test]
 fn a_request_without_context_begins_a_trace() {
     let mut world = World::new("");
     world.exchange(&GET, 200);

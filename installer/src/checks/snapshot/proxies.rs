@@ -5,10 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use http::StatusCode;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Snapshot;
 use crate::cluster::{Cluster, ClusterError};
@@ -17,8 +15,8 @@ use crate::cluster::{Cluster, ClusterError};
 const ADMIN_PORT: u16 = 15000;
 /// The container with the proxy, beside the applications, or before them as a native sidecar.
 const PROXY_CONTAINER: &str = "istio-proxy";
-/// A dump of the filters alone has some KiB a plugin.
-const MAX_ANSWER: u64 = 16 * 1024 * 1024;
+/// Readiness, and merged metrics: every proxy of Istio's listens there.
+const AGENT_PORTS: [u64; 2] = [15021, 15090];
 /// Prefix of the filter's counters in Envoy.
 const COUNTERS: &str = "wasmcustom.otelmesh_";
 
@@ -42,6 +40,8 @@ pub enum Runs {
     DenyAll,
     /// Nothing by that name.
     Nothing,
+    /// Nothing, and it has no listener either: a gateway that no Gateway resource names yet.
+    NoListener,
 }
 
 /// Asks at most so many.
@@ -90,8 +90,19 @@ async fn ask(
     filter: &str,
 ) -> Result<(Runs, BTreeMap<String, i64>), String> {
     let dump = admin(cluster, namespace, pod, "/config_dump?resource=ecds_filters").await?;
+    let mut runs = runs(&dump, filter);
+    if runs == Runs::Nothing && !listens(&admin(cluster, namespace, pod, "/listeners?format=json").await?) {
+        runs = Runs::NoListener;
+    }
     let stats = admin(cluster, namespace, pod, &format!("/stats?format=json&filter=^{COUNTERS}")).await?;
-    Ok((runs(&dump, filter), counters(&stats)))
+    Ok((runs, counters(&stats)))
+}
+
+/// Whether a proxy listens for more than its agent and Prometheus.
+pub(crate) fn listens(listeners: &Value) -> bool {
+    let port = |status: &Value| status["local_address"]["socket_address"]["port_value"].as_u64();
+    let all = listeners["listener_statuses"].as_array().into_iter().flatten();
+    all.filter_map(port).any(|port| !AGENT_PORTS.contains(&port))
 }
 
 /// What the dump of a proxy's dynamic filters has in the place of ours, `NAMESPACE.NAME`.
@@ -122,20 +133,11 @@ pub(crate) fn counters(stats: &Value) -> BTreeMap<String, i64> {
 }
 
 async fn admin(cluster: &Cluster, namespace: &str, pod: &str, path: &str) -> Result<Value, String> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client().clone(), namespace);
-    let mut forward = pods.portforward(pod, &[ADMIN_PORT]).await.map_err(|e| crate::cluster::causes(&e))?;
-    let mut stream = forward.take_stream(ADMIN_PORT).ok_or("the port was not forwarded")?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(|e| e.to_string())?;
-    let mut answer = Vec::new();
-    (&mut stream).take(MAX_ANSWER).read_to_end(&mut answer).await.map_err(|e| e.to_string())?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("Envoy's admin interface gave no answer")?;
-    match head.split(' ').nth(1) {
-        Some("200") => serde_json::from_str(body).map_err(|e| e.to_string()),
+    match cluster.ask_pod(namespace, pod, ADMIN_PORT, path).await? {
+        (StatusCode::OK, body) => serde_json::from_slice(&body).map_err(|e| e.to_string()),
         // Envoy's way to say that there is nothing of the kind.
-        Some("404" | "400") => Ok(Value::Null),
-        _ => Err(head.lines().next().unwrap_or_default().to_owned()),
+        (StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST, _) => Ok(Value::Null),
+        (status, _) => Err(format!("Envoy's admin interface answers {status}")),
     }
 }
 

@@ -1,0 +1,4 @@
+FROM otelmesh/base
+COPY otelcol /otelcol
+USER 10001:10001
+ENTRYPOINT ["/otelcol"]

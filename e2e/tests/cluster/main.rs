@@ -1,0 +1,7 @@
+//! The whole product on a real mesh: kind, Istio, sidecars, the collector. One file a subject; each test has the mesh to
+//! itself, and leaves it for the next as it found it.
+
+mod faults;
+mod gateway;
+mod install;
+mod life;

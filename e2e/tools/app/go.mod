@@ -1,0 +1,3 @@
+module otelmesh/e2e/tools/app
+
+go 1.26.0
