@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -237,7 +237,7 @@ impl Scripted {
     /// # Panics
     /// There is none.
     pub async fn start() -> Self {
-        let port = Port::reserve(std::net::Ipv4Addr::LOCALHOST).expect("a free port on loopback");
+        let port = Port::reserve(Ipv4Addr::LOCALHOST).expect("a free port on loopback");
         let mut scripted = Self { port, state: Arc::default(), task: None };
         scripted.restart();
         scripted

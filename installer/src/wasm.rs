@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use wasmparser::{Parser, Payload, Validator};
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 /// Names the module when no option does.
 pub const ENV: &str = "OTELMESH_WASM";
@@ -115,7 +115,9 @@ pub fn check(bytes: &[u8]) -> Result<(), NoFilter> {
     if Parser::is_component(bytes) {
         return Err(NoFilter::Component);
     }
-    Validator::new().validate_all(bytes).map_err(|e| NoFilter::Invalid(e.to_string()))?;
+    // The guard's exceptions are of the older form, as Envoy's V8 knows them.
+    let features = WasmFeatures::default() | WasmFeatures::LEGACY_EXCEPTIONS;
+    Validator::new_with_features(features).validate_all(bytes).map_err(|e| NoFilter::Invalid(e.to_string()))?;
     let mut other = None;
     for payload in Parser::new(0).parse_all(bytes) {
         let Ok(Payload::ExportSection(exports)) = payload else { continue };

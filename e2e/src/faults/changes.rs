@@ -4,7 +4,7 @@
 //! configured as in a mesh: listeners, clusters and the filter reach Envoy by xDS, from files that are replaced.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -207,7 +207,7 @@ impl Stage {
             directory: tempfile::tempdir().expect("a directory can be made"),
             upstream: upstream.address(),
             collector: cluster(COLLECTOR, receiver.address(), wire.speaks()),
-            port: Port::reserve(std::net::Ipv4Addr::LOCALHOST).expect("a free port on loopback"),
+            port: Port::reserve(Ipv4Addr::LOCALHOST).expect("a free port on loopback"),
         };
         stage.clusters(true, 1000);
         stage.configure(200);

@@ -98,3 +98,24 @@ async fn a_collector_behind_the_filter_is_not_asked_to_record_what_it_is_sent() 
         assert_eq!(receiver.taken("spans").records.len(), 5);
     }
 }
+
+#[tokio::test]
+async fn credentials_do_not_leave_by_default() {
+    let upstream = Upstream::start().await;
+    let proxy = Setup::new(upstream.address()).start().await;
+    let secret: &[u8] = b"s3cr3t-9f2c";
+    let names =
+        ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-forwarded-client-cert", "x-any-header"];
+    let headers: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, secret)).collect();
+    let query =
+        b"/a?sig=s3cr3t-9f2c&X-Amz-Signature=s3cr3t-9f2c&X-Goog-Signature=s3cr3t-9f2c&AWSAccessKeyId=s3cr3t-9f2c";
+    assert_eq!(raw::send(proxy.inbound, &raw::request(query, &headers)).await, Some(200));
+    proxy.settle(1, 1).await;
+    let snapshot = proxy.receiver.snapshot();
+    assert!(snapshot.exports.len() >= 2);
+    for export in &snapshot.exports {
+        let bytes = export.payload.encode();
+        assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{:?}", export.payload);
+    }
+    assert_eq!(upstream.last().value("authorization").as_bytes(), secret, "the request itself is left as it was");
+}

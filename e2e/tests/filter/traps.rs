@@ -79,7 +79,10 @@ async fn without_the_guard_a_panic_takes_the_requests_of_its_worker_with_it() {
             }
         })
         .await;
+        let stats = async || proxy.envoy.stats(r"^wasm\.").await.unwrap();
+        let before = stats().await;
         assert_eq!(statuses(&proxy, panics).await, expected, "fail_open: {legacy}, {panics:?}");
+        assert_eq!(stats().await, before, "once Envoy has a stat for a trap, an alert should watch it");
         assert_eq!(proxy.envoy.log().matches("Uncaught RuntimeError").count(), 1, "{}", proxy.envoy.log());
     }
 }

@@ -16,6 +16,9 @@ pub(super) fn loaded(snapshot: &Snapshot) -> Findings {
                 silent.push(format!("{}: {reason}", proxy.pod));
                 continue;
             }
+            Ok((Runs::Filter, counters)) if counters.get("panics").is_some_and(|count| *count > 0) => {
+                "has workers on which the filter panicked and is off"
+            }
             Ok((Runs::Filter | Runs::NoListener, _)) => continue,
             Ok((Runs::AllowAll, _)) => "could not pull the image and lets all requests through without the filter",
             Ok((Runs::DenyAll, _)) => "could not pull the image and denies all requests",

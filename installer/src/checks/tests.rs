@@ -208,6 +208,11 @@ fn each_fault_breaks_the_check_that_is_for_it_and_no_other() {
         (|s| proxy(s, Ok((Runs::AllowAll, BTreeMap::new()))), "proxies-loaded", "lets all requests through without"),
         (|s| proxy(s, Ok((Runs::DenyAll, BTreeMap::new()))), "proxies-loaded", "denies all requests"),
         (|s| proxy(s, Ok((Runs::Nothing, BTreeMap::new()))), "proxies-loaded", "has no filter by that name"),
+        (
+            |s| proxy(s, Ok((Runs::Filter, BTreeMap::from([("panics".to_owned(), 1)])))),
+            "proxies-loaded",
+            "has workers on which the filter panicked",
+        ),
         (|s| proxy(s, Err("timed out".to_owned())), "proxies-loaded", "did not answer: shop/web-0: timed out"),
         (
             |s| {
