@@ -64,6 +64,12 @@ EOF
   inside env LD_LIBRARY_PATH="$(cat "$root/target/debian/libraries")" setsid \
     sh -c 'echo $$ >"$1/registry.pid" && exec "$2" serve "$1/registry.yml"' - "$state" \
     "$root/target/debian/usr/bin/docker-registry" >"$state/registry.log" 2>&1 </dev/null &
+  for _ in $(seq 100); do
+    ! inside curl --silent --insecure "https://$registry/v2/" >/dev/null || return 0
+    sleep 0.1
+  done
+  cat "$state/registry.log" >&2
+  fail "the registry does not start"
 }
 
 stop_registry() {
