@@ -8,6 +8,9 @@ pause=registry.k8s.io/pause:3.10
 # Tags of images that tests name; other than latest, so that a kubelet does not ask a registry for them.
 collector=0.161.0
 app=1.0
+prometheus=3.15.0
+k6=1.8.1
+tagged="otelmesh/otelcol:$collector otelmesh/app:$app otelmesh/prometheus:$prometheus otelmesh/k6:$k6"
 node_image=otelmesh/kind-node
 # More than one can run, each from a checkout of its own.
 cluster=${OTELMESH_KIND:-otelmesh}
