@@ -9,6 +9,7 @@ pub mod apiserver;
 pub mod interruption;
 pub mod mesh;
 pub mod otelcol;
+pub mod prometheus;
 pub mod proxy;
 pub mod raw;
 pub mod registry;

@@ -2,3 +2,4 @@
 //! itself, and leaves it for the next as it found it.
 
 mod install;
+mod monitoring;
