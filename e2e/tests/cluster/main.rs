@@ -2,4 +2,5 @@
 //! itself, and leaves it for the next as it found it.
 
 mod install;
+mod load;
 mod monitoring;
