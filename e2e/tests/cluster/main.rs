@@ -5,3 +5,5 @@ mod faults;
 mod gateway;
 mod install;
 mod life;
+mod load;
+mod monitoring;
