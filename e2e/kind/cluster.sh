@@ -60,10 +60,14 @@ log: {level: warn}
 storage: {filesystem: {rootdirectory: $state/registry}, delete: {enabled: true}}
 http: {addr: "$registry", tls: {certificate: $state/registry.crt, key: $state/registry.key}}
 EOF
+  # In a shell of its own, which lets go of whoever reads the output of this one.
   # shellcheck disable=SC2016 # expanded inside
-  inside env LD_LIBRARY_PATH="$(cat "$root/target/debian/libraries")" setsid \
-    sh -c 'echo $$ >"$1/registry.pid" && exec "$2" serve "$1/registry.yml"' - "$state" \
-    "$root/target/debian/usr/bin/docker-registry" >"$state/registry.log" 2>&1 </dev/null &
+  (
+    exec >"$state/registry.log" 2>&1 </dev/null
+    inside env LD_LIBRARY_PATH="$(cat "$root/target/debian/libraries")" setsid \
+      sh -c 'echo $$ >"$1/registry.pid" && exec "$2" serve "$1/registry.yml"' - "$state" \
+      "$root/target/debian/usr/bin/docker-registry"
+  ) &
   for _ in $(seq 100); do
     ! inside curl --silent --insecure "https://$registry/v2/" >/dev/null || return 0
     sleep 0.1
