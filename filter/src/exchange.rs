@@ -4,13 +4,16 @@
 
 use crate::attributes::custom::Custom;
 use crate::attributes::{Kind, Request, Response};
+use crate::config::{BAGGAGE_BYTES, BAGGAGE_MEMBERS};
 use crate::export::Exporter;
 use crate::host::{Headers, Host, MapKind};
 use crate::metric::Measurement;
 use crate::metric::exemplar::Exemplar;
 use crate::metric::identity::Subject;
 use crate::propagation::id::Generator;
-use crate::propagation::{Carrier, Change, Decision, Format, Found, Parent, SpanContext};
+use crate::propagation::{
+    Carrier, Change, Decision, Format, Found, Name, Parent, SpanContext, request_id, tracecontext,
+};
 use crate::sampling::rules::{self, Rule};
 use crate::settings::Settings;
 use crate::span::Exchange as Record;
@@ -213,6 +216,13 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
     let carrier = Carrier::of(headers);
     let mut found = propagators.extract(&carrier);
     count(&found, scene.stats);
+    if carrier.came().has(Name::Baggage) && is_over_limits(headers) {
+        scene.stats.count(Counter::BaggageOverLimit);
+    }
+    let propagation = &settings.config.propagation;
+    if propagation.trace_id_from_request_id && found.parent.is_none() {
+        found.new_trace_id = headers.get(b"x-request-id").and_then(request_id::parse);
+    }
     let mut request = None;
     let rule = if found.decision.is_none() && !settings.rules.is_empty() {
         let request = request.insert(Request::of(headers));
@@ -230,6 +240,12 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         }
         verdict
     });
+    if propagation.filter_state {
+        let done = scene.host.set_property(FILTER_STATE, tracecontext::format(&context).as_bytes());
+        if done.is_err() {
+            scene.stats.count(Counter::HostErrors);
+        }
+    }
     let host = headers.get(b":authority").map(otlp::text).unwrap_or_default();
     let host = Request::host_of(&host);
     let changes = propagators.inject(&carrier, &found, &context, host);
@@ -249,6 +265,19 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         },
     };
     (State::Open(Box::new(open)), changes)
+}
+
+/// The key in Envoy's filter state, behind `wasm.`.
+const FILTER_STATE: &str = "otelmesh.traceparent";
+
+/// Whether baggage is more than everybody has to carry on.
+fn is_over_limits(headers: &Headers) -> bool {
+    let lines = headers.iter().filter(|(name, _)| *name == b"baggage");
+    let (bytes, members) = lines.fold((0usize, 0usize), |(bytes, members), (_, line)| {
+        let more = line.split(|b| *b == b',').count();
+        (bytes.saturating_add(line.len()), members.saturating_add(more))
+    });
+    bytes > BAGGAGE_BYTES || members > BAGGAGE_MEMBERS
 }
 
 fn count(found: &Found, stats: &mut Stats) {

@@ -100,6 +100,8 @@ pub trait Host {
     fn text(&self, path: &[&str]) -> Option<String> {
         Some(otlp::text(&self.property(path)?).into_owned()).filter(|text| !text.is_empty())
     }
+    /// Sets a property of the exchange at hand: `wasm.NAME` in Envoy's filter state.
+    fn set_property(&mut self, name: &str, value: &[u8]) -> Result<(), Status>;
     /// The value that this process shares under `key` between its workers.
     fn shared(&self, key: &str) -> Option<Vec<u8>>;
     /// Sets a shared value.

@@ -8,6 +8,7 @@ pub mod carrier;
 pub mod id;
 pub mod jaeger;
 pub mod ottrace;
+pub mod request_id;
 pub mod tracecontext;
 pub mod tracestate;
 pub mod xray;
@@ -83,6 +84,8 @@ pub struct Found {
     pub tracestate_malformed: bool,
     /// The caller's span, where it is not trusted to be the parent.
     pub link: Option<Parent>,
+    /// The id for a new trace, and whether it is random; `None` for one of our own.
+    pub new_trace_id: Option<(TraceId, bool)>,
 }
 
 /// The span that is carried on.
@@ -262,7 +265,7 @@ impl SpanContext {
     ) -> Self {
         let (trace_id, random) = match found.parent {
             Some(parent) => (parent.trace_id, parent.random),
-            None => (ids.trace_id(), true),
+            None => found.new_trace_id.unwrap_or_else(|| (ids.trace_id(), true)),
         };
         let Verdict { decision, tracestate } = decide(found.decision, trace_id, &found.tracestate);
         if let Some(tracestate) = tracestate {

@@ -94,6 +94,8 @@ counters! {
     ValuesRedacted = "otelmesh_values_redacted",
     /// Values that were cut at `redaction.maxValueBytes`.
     ValuesTruncated = "otelmesh_values_truncated",
+    /// Requests whose baggage is more than 64 members or 8192 bytes; it goes on all the same.
+    BaggageOverLimit = "otelmesh_baggage_over_limit",
     /// Requests with a malformed `traceparent`, or two of them.
     MalformedTracecontext = "otelmesh_malformed_tracecontext",
     /// Requests with a malformed `b3`.

@@ -263,3 +263,35 @@ async fn a_distrusted_caller_is_linked_and_a_boundary_keeps_secrets() {
     assert_eq!(outbound.trace_id, TRACE, "our own span hangs where it belongs");
     assert_eq!(proxy.books().await.get("traces_distrusted"), 1);
 }
+
+#[tokio::test]
+async fn callers_and_access_logs_can_be_told_the_trace() {
+    let upstream = Upstream::start().await;
+    let edit = |bootstrap: &mut serde_json::Value| {
+        let manager = otelmesh_e2e::proxy::inbound_manager(bootstrap);
+        let value = "%FILTER_STATE(wasm.otelmesh.traceparent:PLAIN)%";
+        manager["route_config"]["response_headers_to_add"] =
+            json!([{"header": {"key": "traceresponse", "value": value}}]);
+        manager["access_log"] = json!([{
+            "name": "log",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
+                "log_format": {"text_format_source": {"inline_string": format!("trace {value} {}\n", "%RESPONSE_CODE%")}},
+            },
+        }]);
+    };
+    let config = json!({"propagation": {"filterState": true, "traceIdFromRequestId": true}});
+    let proxy = Setup { config, edit: Box::new(edit), ..Setup::new(upstream.address()) }.start().await;
+    let headers = HeaderMap::from_iter([(
+        HeaderName::from_static("x-request-id"),
+        HeaderValue::from_static("0af76519-16cd-43dd-8448-eb211c80319c"),
+    )]);
+    let reply = Client::new().get(&format!("http://{}/", proxy.inbound), headers).await.unwrap();
+    let told = reply.headers["traceresponse"].to_str().unwrap().to_owned();
+    assert_eq!(told, upstream.last().value("traceparent"));
+    proxy.settle(1, 1).await;
+    let span = proxy.receiver.snapshot().spans().remove(0);
+    assert!(told.starts_with(&format!("00-{}-{}-", span.trace_id, span.span_id)), "{told}");
+    let log = proxy.envoy.log();
+    assert!(log.contains(&format!("trace {told} 200")), "{log}");
+}

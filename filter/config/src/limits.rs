@@ -32,6 +32,10 @@ pub const DEFAULT_EXCLUDED_USER_AGENTS: [&str; 3] = ["kube-probe/", "Prometheus/
 /// Headers that carry credentials, which no attribute may show.
 pub(crate) const SECRET_HEADERS: [&str; 6] =
     ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-forwarded-client-cert"];
+/// What every propagator of W3C Baggage has to carry at least; more of it is carried, too, and counted.
+pub const BAGGAGE_MEMBERS: usize = 64;
+/// See [`BAGGAGE_MEMBERS`].
+pub const BAGGAGE_BYTES: usize = 8192;
 /// Most folded routes a worker remembers; as many names as a trace backend still lists.
 pub const MAX_FOLDED_ROUTES: usize = 200;
 /// Most route templates.

@@ -22,6 +22,11 @@ pub struct Propagation {
     pub trust: Trust,
     /// What goes on to certain hosts, of outbound requests; the first that matches counts, at most 64.
     pub boundaries: Vec<Boundary>,
+    /// Whether a trace that begins here gets its id from an `x-request-id` that is a UUID.
+    pub trace_id_from_request_id: bool,
+    /// Whether `wasm.otelmesh.traceparent` is set in Envoy's filter state, for its access logs and for headers of
+    /// responses: `%FILTER_STATE(wasm.otelmesh.traceparent:PLAIN)%`.
+    pub filter_state: bool,
     /// What is different for requests to the workload.
     #[serde(deserialize_with = "of_object")]
     pub inbound: Side,
@@ -108,6 +113,8 @@ object!(Propagation {
     clear = "clear",
     trust = "trust",
     boundaries = "boundaries",
+    trace_id_from_request_id = "traceIdFromRequestId",
+    filter_state = "filterState",
     inbound = "inbound",
     outbound = "outbound",
 });
@@ -147,6 +154,8 @@ impl Default for Propagation {
             clear: Vec::new(),
             trust: Trust::All,
             boundaries: Vec::new(),
+            trace_id_from_request_id: false,
+            filter_state: false,
             inbound: Side::default(),
             outbound: Side::default(),
         }

@@ -19,6 +19,7 @@ unsafe extern "C" {
     fn proxy_replace_header_map_value(map: u32, k: *const u8, k_len: usize, v: *const u8, v_len: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, k: *const u8, k_len: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_len: usize, data: *mut *mut u8, len: *mut usize) -> u32;
+    fn proxy_set_property(name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
     fn proxy_get_shared_data(k: *const u8, k_len: usize, data: *mut *mut u8, len: *mut usize, cas: *mut u32) -> u32;
     fn proxy_set_shared_data(k: *const u8, k_len: usize, v: *const u8, v_len: usize, cas: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
@@ -142,6 +143,11 @@ impl Host for Envoy {
         let path = path.join("\0");
         // SAFETY: the host only reads the path; for the rest see `owned`.
         owned(|data, len| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) })
+    }
+
+    fn set_property(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
+        // SAFETY: the host only reads name and value.
+        ok(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
     }
 
     fn shared(&self, key: &str) -> Option<Vec<u8>> {

@@ -45,6 +45,7 @@ pub(crate) struct Fake {
     pub(crate) reply_body: Vec<u8>,
     pub(crate) reply_trailers: Vec<(String, Vec<u8>)>,
     pub(crate) shared: BTreeMap<String, Vec<u8>>,
+    pub(crate) filter_state: BTreeMap<String, Vec<u8>>,
     pub(crate) lines: Vec<(LogLevel, String)>,
     pub(crate) tick_ms: u32,
     pub(crate) calls: Vec<Made>,
@@ -172,6 +173,12 @@ impl Host for Fake {
             _ => false,
         };
         self.require(readable, || path.join(".")).then(|| self.properties.get(&path.join(".")).cloned()).flatten()
+    }
+
+    fn set_property(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
+        self.require(self.phase == Phase::RequestHeaders, || format!("set {name}"));
+        self.filter_state.insert(name.to_owned(), value.to_vec());
+        Ok(())
     }
 
     fn shared(&self, key: &str) -> Option<Vec<u8>> {

@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::*;
 use crate::attributes::Response;
-use crate::config::{HistogramForm, Metrics};
+use crate::config::Metrics;
 use crate::propagation::{SpanId, TraceId};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -214,6 +214,7 @@ mod properties {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::HistogramForm;
 
     fn exponential(nanos: &[u64], max_buckets: u32) -> ExponentialHistogramDataPoint {
         let settings = Metrics { histogram: HistogramForm::Exponential, max_buckets, ..Metrics::default() };

@@ -341,3 +341,43 @@ fn routes_name_spans_and_custom_attributes_stand_on_both_records() {
         assert!(log.attributes.iter().any(|kv| kv.key == key), "{key} on the log");
     }
 }
+
+#[test]
+fn a_request_id_becomes_the_trace_id_only_where_nothing_else_came() {
+    let mut world = World::new(r#"{"propagation":{"traceIdFromRequestId":true}}"#);
+    let id = ("x-request-id", "0af76519-16cd-43dd-8448-eb211c80319c");
+    world.begin(&[id]);
+    let traceparent = world.header("traceparent").unwrap();
+    assert!(traceparent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && traceparent.ends_with("-03"));
+    world.begin(&[id, ("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1")]);
+    assert!(world.header("traceparent").unwrap().starts_with("00-80f198ee56343ba864fe8b2a57d3eff7-"));
+    world.begin(&[("x-request-id", "req-1")]);
+    assert!(!world.header("traceparent").unwrap().contains("0af76519"));
+    let mut world = World::new("");
+    world.begin(&[id]);
+    assert!(!world.header("traceparent").unwrap().contains("0af76519"), "only where asked for");
+    assert!(world.host().filter_state.is_empty());
+}
+
+#[test]
+fn baggage_goes_on_as_it_came_and_more_of_it_than_usual_is_counted() {
+    let members =
+        |n: usize, len: usize| (0..n).map(|i| format!("{i:03}={}", "v".repeat(len))).collect::<Vec<_>>().join(",");
+    // Baggage, whether it is counted.
+    let rows = [(members(64, 123), 0), (members(65, 1), 1), (members(64, 124), 1)];
+    for (baggage, counted) in rows {
+        let mut world = World::new("");
+        world.exchange(&[("baggage", &baggage)], 200);
+        assert_eq!(world.header("baggage").as_deref(), Some(baggage.as_str()));
+        world.tick();
+        assert_eq!(world.stat("baggage_over_limit"), counted, "{} bytes", baggage.len());
+    }
+}
+
+#[test]
+fn the_context_is_put_into_the_filter_state_where_asked_for() {
+    let mut world = World::new(r#"{"propagation":{"filterState":true}}"#);
+    world.begin(&GET);
+    let want = world.header("traceparent").unwrap();
+    assert_eq!(world.host().filter_state["otelmesh.traceparent"], want.as_bytes());
+}
