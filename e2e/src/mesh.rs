@@ -254,7 +254,7 @@ impl Mesh {
             let trace = trace_id();
             let parent = format!("traceparent: 00-{trace}-00f067aa0ba902b7-01");
             self.requests("client", &["-H", &parent, FRONTEND]);
-            let whole = self.receiver.wait_for(Duration::from_secs(3), |now| {
+            let whole = self.receiver.wait_for(Duration::from_secs(10), |now| {
                 now.spans().iter().filter(|span| span.trace_id == trace).count() == HOPS
             });
             self.runtime.block_on(whole)
@@ -407,6 +407,13 @@ impl Mesh {
         println!("{:<12} {:>4} s  {line}", self.subject, self.begun.elapsed().as_secs());
     }
 
+    /// The last spans that came, by trace, and how many came.
+    fn received(&self) -> String {
+        let spans = self.snapshot().spans();
+        let last = spans.iter().rev().take(20).map(|span| format!("{} {} {}", span.trace_id, span.service, span.kind));
+        last.chain([format!("{} spans", spans.len())]).collect::<Vec<_>>().join("\n")
+    }
+
     /// The cluster as it is, for a test that failed.
     pub fn diagnosis(&self) -> String {
         let kubectl = |args: &[&str]| {
@@ -447,6 +454,8 @@ impl Mesh {
             check,
             proxy("client"),
             proxy("frontend"),
+            "--- received".to_owned(),
+            self.received(),
             "--- collectors".to_owned(),
             kubectl(&["-n", "otelmesh", "logs", "-l", "app.kubernetes.io/name=otelmesh", "--tail=20", "--prefix"]),
         ]
