@@ -5,3 +5,4 @@ mod faults;
 mod gateway;
 mod install;
 mod life;
+mod security;
