@@ -6,3 +6,4 @@ mod gateway;
 mod install;
 mod life;
 mod security;
+mod topology;
