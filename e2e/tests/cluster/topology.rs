@@ -14,7 +14,7 @@ const GOOD: &str = "http://frontend.shop:8080/orders/good";
 const PARTLY: &str = "http://frontend.shop:8080/status/404";
 /// An error to all four.
 const FAILING: &str = "http://frontend.shop:8080/status/503";
-const SECONDS: &str = "30s";
+const SECONDS: &str = "40s";
 
 fn values(gateways: u32) -> Value {
     json!({"collector": {
@@ -120,6 +120,7 @@ fn rolled_and_scaled(mesh: &Mesh) -> (u64, Books, u64) {
         run(&mut mesh.otelmesh(&["collector", "restart", "--yes"]));
         let values = mesh.values(&values(3));
         run(mesh.otelmesh(&["upgrade", "--yes", "-f"]).arg(values));
+        assert!(!load.is_finished(), "rolling and scaling took longer than {SECONDS}");
         load.join().expect("the load ends")
     });
     assert_eq!(answers.statuses["503"], answers.requests, "no request fails for it: {answers:?}");
