@@ -64,6 +64,12 @@ EOF
   inside env LD_LIBRARY_PATH="$(cat "$root/target/debian/libraries")" setsid \
     sh -c 'echo $$ >"$1/registry.pid" && exec "$2" serve "$1/registry.yml"' - "$state" \
     "$root/target/debian/usr/bin/docker-registry" >"$state/registry.log" 2>&1 </dev/null &
+  for _ in $(seq 100); do
+    ! inside curl --silent --insecure "https://$registry/v2/" >/dev/null || return 0
+    sleep 0.1
+  done
+  cat "$state/registry.log" >&2
+  fail "the registry does not start"
 }
 
 stop_registry() {
@@ -82,7 +88,7 @@ up() {
   esac
   mkdir -p "$state"
   "$root/e2e/fetch-go-tools.sh" "$tools" kubernetes kind kind-files.tar etcd coredns pilot-discovery pilot-agent istioctl \
-    otelcol otelmesh-app envoy_bootstrap.json
+    otelcol otelmesh-app envoy_bootstrap.json operator-crds.yaml operator prometheus prometheus-config-reloader k6
   if ! docker info >/dev/null 2>&1; then
     "$here/engine.sh" up
     step "a container engine runs, in the network namespace $namespace"
@@ -91,13 +97,13 @@ up() {
   case $images in
     build)
       say "building the images here"
-      "$here/images.sh" base pause etcd coredns kubernetes pilot proxyv2 otelcol app node
+      "$here/images.sh" base pause etcd coredns kubernetes pilot proxyv2 otelcol app prometheus k6 node
       node=$(cat "$state/node")
       ;;
     pull)
       say "pulling the images of Kubernetes"
       node=kindest/node:$kubernetes
-      "$here/images.sh" base pilot proxyv2 otelcol app
+      "$here/images.sh" base pilot proxyv2 otelcol app prometheus k6 tags
       ;;
   esac
   step "the images are there"
@@ -113,7 +119,8 @@ up() {
       fail "the cluster does not start; above is the end of its kubelet's log"
     }
     if [ "$images" = pull ]; then
-      kind load docker-image --name "$cluster" otelmesh/pilot otelmesh/proxyv2 otelmesh/otelcol:$collector otelmesh/app:$app
+      # shellcheck disable=SC2086 # a list of names
+      kind load docker-image --name "$cluster" otelmesh/pilot otelmesh/proxyv2 $tagged
     fi
     step "Kubernetes $kubernetes is ready"
   fi

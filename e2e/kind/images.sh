@@ -2,7 +2,8 @@
 # Builds every image of the cluster, where none can be pulled: from Debian's packages, Go modules and Envoy's wheel. An
 # image is built once for what it is made of, and kept by the engine.
 #
-# Usage: images.sh NAME…, of which there are: base pause etcd coredns kubernetes pilot proxyv2 otelcol app node
+# Usage: images.sh NAME…, of which there are: base pause etcd coredns kubernetes pilot proxyv2 otelcol app prometheus k6
+#        node, and tags, which names them as the tests do
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -71,6 +72,13 @@ name_as_upstream() {
   (cat "$state/upstream.rest" && echo "$pause") >"$state/upstream"
 }
 
+# Those that tests name, by the tags that they name.
+tag_versions() {
+  for image in $tagged; do
+    docker tag "${image%:*}" "$image"
+  done
+}
+
 # As `kind build node-image` does: what the node will run is in its image beforehand.
 node() {
   debian node apt systemd,systemd-sysv,dbus,conntrack,iptables,nftables,iproute2,ethtool,util-linux,mount,kmod,libseccomp2,pigz,bash,ca-certificates,curl,jq,procps,containerd,runc,containernetworking-plugins,socat,ebtables,libnss-myhostname
@@ -78,12 +86,9 @@ node() {
   image node "$state/node.tar" "$tools/kind-files.tar" "$tools/kubernetes" "$here/node/conflist" "$state/version" \
     "$here/node/default-cni.yaml"
   name_as_upstream
-  docker tag otelmesh/otelcol "otelmesh/otelcol:$collector"
-  docker tag otelmesh/otelcol "otelmesh/otelcol:$other_collector"
-  docker tag otelmesh/app "otelmesh/app:$app"
-  # shellcheck disable=SC2046 # a list of names
-  set -- $(cat "$state/upstream") otelmesh/pilot otelmesh/proxyv2 "otelmesh/otelcol:$collector" \
-    "otelmesh/otelcol:$other_collector" "otelmesh/app:$app"
+  tag_versions
+  # shellcheck disable=SC2046,SC2086 # lists of names
+  set -- $(cat "$state/upstream") otelmesh/pilot otelmesh/proxyv2 $tagged
   key=$(docker image inspect --format '{{.Id}}' otelmesh/node "$@" | sha256sum | cut -c1-16)
   if docker image inspect "$node_image:$key" >/dev/null 2>&1; then
     echo "$node_image:$key" >"$state/node"
@@ -113,14 +118,16 @@ for name in "$@"; do
       "${CC:-cc}" -static -Os -s -o "$state/pause" "$here/node/pause.c"
       image pause "$state/pause"
       ;;
-    etcd | coredns | kubernetes | otelcol) image "$name" "$tools/$name" ;;
+    etcd | coredns | kubernetes | otelcol | k6) image "$name" "$tools/$name" ;;
     pilot) image pilot "$tools/pilot-discovery" ;;
     proxyv2)
       "$root/e2e/fetch-envoy.sh" --all >/dev/null
       image proxyv2 "$tools/pilot-agent" "$root/target/envoy/$envoy/envoy" "$tools/envoy_bootstrap.json"
       ;;
     app) image app "$tools/otelmesh-app" ;;
+    prometheus) image prometheus "$tools/prometheus" "$tools/operator" "$tools/prometheus-config-reloader" ;;
     node) node ;;
+    tags) tag_versions ;;
     *) fail "there is no image $name" ;;
   esac
 done

@@ -10,6 +10,9 @@ collector=0.161.0
 # The same program under another version, for upgrades.
 other_collector=0.160.0
 app=1.0
+prometheus=3.15.0
+k6=1.8.1
+tagged="otelmesh/otelcol:$collector otelmesh/otelcol:$other_collector otelmesh/app:$app otelmesh/prometheus:$prometheus otelmesh/k6:$k6"
 node_image=otelmesh/kind-node
 # More than one can run, each from a checkout of its own.
 cluster=${OTELMESH_KIND:-otelmesh}

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use otelmesh::envoy::bootstrap::{Protocol, Traffic, bootstrap, cluster, http_listener, route};
 use otelmesh::envoy::{Envoy, Options};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::proxy::{Books, COLLECTOR, Proxy, Setup};
@@ -231,7 +232,7 @@ impl Bench {
             Subject::Filter => {
                 // The schedule is longer than a scenario takes to send, and no retry waits for long.
                 let config = json!({
-                    "exporter": {"protocol": wire.name(), "timeout": "500ms"}, "batch": {"scheduleDelay": "300ms"},
+                    "exporter": {"protocol": wire.name(), "timeout": "500ms"}, "batch": {"scheduleDelay": "600ms"},
                     "metrics": {"interval": "1s"},
                 });
                 let collector = Some(receiver.address());
@@ -256,7 +257,7 @@ impl Bench {
             Fault::Rubbish(connections) => self.receiver.rubbish(*connections).await,
             Fault::Away(_) => self.receiver.stop().await,
         }
-        let failed = requests(self.inbound().await, 0..REQUESTS, Duration::ZERO).await;
+        let failed = burst(self.inbound().await).await;
         if let Fault::Away(time) = scenario.fault {
             sleep(time).await;
             self.receiver.restart();
@@ -318,6 +319,15 @@ impl Bench {
         assert_eq!(books.get("host_errors"), 0);
         Some(books)
     }
+}
+
+/// Sends [`REQUESTS`] at once, and answers how many were not answered with 200.
+async fn burst(to: SocketAddr) -> usize {
+    let mut all = JoinSet::new();
+    for n in 0..REQUESTS {
+        all.spawn(async move { raw::send(to, &raw::request(format!("/{n}").as_bytes(), &[])).await });
+    }
+    all.join_all().await.into_iter().filter(|status| *status != Some(200)).count()
 }
 
 /// Sends requests one after the other, and answers how many were not answered with 200.

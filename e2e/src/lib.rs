@@ -11,6 +11,7 @@ pub mod interruption;
 pub mod mesh;
 pub mod names;
 pub mod otelcol;
+pub mod prometheus;
 pub mod proxy;
 pub mod raw;
 pub mod registry;

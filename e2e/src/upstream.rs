@@ -65,6 +65,11 @@ impl Upstream {
 // === impl Head ===
 
 impl Head {
+    /// The path with its query.
+    pub fn path(&self) -> String {
+        String::from_utf8_lossy(&self.0).split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
     /// The values of a header, one for each line.
     pub fn values(&self, name: &str) -> Vec<String> {
         let lines = self.0.split(|b| *b == b'\n').skip(1);

@@ -19,7 +19,7 @@ fn load(endpoint: &str) -> (Option<i32>, String) {
     let mut k6 = Command::new(go_tool("k6"));
     // The address of its own API would be taken by a second run.
     k6.args(["run", "--no-usage-report", "--address", "", "--quiet"]).arg(script);
-    k6.env("ENDPOINT", endpoint).env("PEAK", "20").env("STAGE", "500ms");
+    k6.env("ENDPOINT", endpoint).env("PEAK", "20").env("STAGE", "500ms").env("PATIENCE", "2");
     let output = k6.output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())

@@ -3,12 +3,16 @@
 //! status, and what stands in for `error.type`. Leaves out what Envoy did not say.
 
 pub mod custom;
+mod legacy;
 mod peer;
+mod rpc;
+
+pub(crate) use peer::split;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::config::response_flags;
+use crate::config::{MAX_VALUE_BYTES, Semconv, response_flags};
 use crate::host::Headers;
 use crate::otlp::{self, Value};
 use crate::redact;
@@ -39,6 +43,8 @@ pub struct Request {
     pub grpc: bool,
     /// `http.route`
     pub route: Option<String>,
+    /// How many of these are not whole.
+    pub cut: u32,
     /// What the operator adds.
     pub custom: Vec<custom::Filled>,
 }
@@ -60,6 +66,12 @@ pub struct Response {
     pub attempts: Option<u64>,
     /// Address and port of the other side.
     pub peer: Option<String>,
+    /// Who the other side is, by its certificate: a SPIFFE id in a mesh.
+    pub principal: Option<String>,
+    /// Nanoseconds from the first byte sent upstream to the first byte received; read where timings are asked for.
+    pub backend_latency: Option<u64>,
+    /// Nanoseconds until a connection upstream was ready; read where timings are asked for.
+    pub pool_ready: Option<u64>,
     /// Bytes of the request's body; read for access logs and metrics only.
     pub request_size: Option<u64>,
     /// Bytes of the response's body; read for access logs and metrics only.
@@ -120,6 +132,7 @@ impl Request {
         };
         if field.is_empty() {
             *field = otlp::text(value).into_owned();
+            self.cut = self.cut.saturating_add(u32::from(value.len() > MAX_VALUE_BYTES));
         }
     }
 
@@ -143,8 +156,12 @@ impl Request {
         peer::split(redact::authority(authority)).0
     }
 
-    /// The span's name: the method, and the route where there is one. Neither path nor host may name a span.
-    pub fn span_name(&self) -> Cow<'_, str> {
+    /// The span's name: the method, and the route where there is one; of a gRPC call, what it calls. Neither path nor host
+    /// may name a span otherwise.
+    pub fn span_name(&self, response: &Response) -> Cow<'_, str> {
+        if let (None, Some(name)) = (&self.route, rpc::name(self, response)) {
+            return Cow::Borrowed(name);
+        }
         let method = self.known_method().unwrap_or("HTTP");
         self.route.as_ref().map_or(Cow::Borrowed(method), |route| Cow::Owned(format!("{method} {route}")))
     }
@@ -167,6 +184,12 @@ impl Response {
     /// Names of the response flags, `UF,URX`; empty where none is set.
     pub fn flag_names(&self) -> String {
         response_flags::names(self.flags)
+    }
+
+    /// How often the request was sent again, if it was.
+    fn resends(&self) -> Option<i64> {
+        let resent = self.attempts?.checked_sub(1).filter(|n| *n > 0);
+        resent.and_then(|n| i64::try_from(n).ok())
     }
 
     /// `1.1`, `2`, …; empty where that is not known.
@@ -201,51 +224,83 @@ impl Response {
     }
 }
 
-/// Writes the attributes that a span and its access log share, each as field `field`.
-pub fn write(buf: &mut Vec<u8>, field: u32, kind: Kind, request: &Request, response: &Response) {
+/// What attributes of either convention are made of.
+struct Parts<'a> {
+    request: &'a Request,
+    response: &'a Response,
+    path: &'a str,
+    query: &'a str,
+    host: &'a str,
+    port: Option<i64>,
+    peer_host: &'a str,
+    peer_port: Option<i64>,
+    /// A client's `url.full`.
+    url: String,
+}
+
+/// Writes the attributes that a span and its access log share, each as field `field`, by the names of `semconv`.
+pub fn write(buf: &mut Vec<u8>, field: u32, semconv: Semconv, kind: Kind, request: &Request, response: &Response) {
+    let authority = redact::authority(&request.authority);
+    let (host, port) = peer::split(authority);
+    let (path, query) = request.split_path();
+    let (peer_host, peer_port) = response.peer.as_deref().map_or(("", None), peer::split);
+    let is_url = kind == Kind::Client && !host.is_empty();
+    let url = if is_url { full_url(&request.scheme, authority, path, query) } else { String::new() };
+    // The conventions require a client's port even where the URL leaves it out.
+    let default = is_url.then_some(if request.scheme == "https" { 443 } else { 80 });
+    let port = port.or(default);
+    let parts = Parts { request, response, path, query, host, port, peer_host, peer_port, url };
     let mut attributes = Writer { buf: &mut *buf, field };
+    if semconv != Semconv::Legacy {
+        stable(&mut attributes, kind, &parts);
+    }
+    if semconv != Semconv::Stable {
+        legacy::write(&mut attributes, kind, &parts);
+    }
+    attributes.text("http.route", request.route.as_deref().unwrap_or(""));
+    if let Some((service, method)) = rpc::method(request) {
+        attributes.text("rpc.system", "grpc");
+        attributes.text("rpc.service", service);
+        attributes.text("rpc.method", method);
+        attributes.int("rpc.grpc.status_code", response.grpc_status.map(i64::from));
+    }
+    attributes.text("error.type", response.failure(kind).as_deref().unwrap_or(""));
+    attributes.text("otelmesh.peer.principal", response.principal.as_deref().unwrap_or(""));
+    attributes.text("envoy.response_flags", &response.flag_names());
+    attributes.text("envoy.response_code_details", response.details.as_deref().unwrap_or(""));
+    request.custom.iter().for_each(|custom| custom.write(buf, field));
+}
+
+/// The stable conventions' own names.
+fn stable(attributes: &mut Writer<'_>, kind: Kind, parts: &Parts<'_>) {
+    let Parts { request, response, path, query, host, port, peer_host, peer_port, url } = parts;
     attributes.text("http.request.method", request.known_method().unwrap_or("_OTHER"));
     if request.known_method().is_none() {
         attributes.text("http.request.method_original", &request.method);
     }
-    let authority = redact::authority(&request.authority);
-    let (host, port) = peer::split(authority);
-    let (path, query) = request.split_path();
-    let query = redact::query(query);
-    let (peer_host, peer_port) = response.peer.as_deref().map_or(("", None), peer::split);
     match kind {
         Kind::Server => {
             attributes.text("url.scheme", &request.scheme);
             attributes.text("url.path", path);
-            attributes.text("url.query", &query);
+            attributes.text("url.query", query);
             attributes.text("user_agent.original", &request.user_agent);
             attributes.text("server.address", host);
-            attributes.int("server.port", port);
+            attributes.int("server.port", *port);
             // Envoy has taken trusted X-Forwarded-For hops into account, so this is the client, not the last hop.
             attributes.text("client.address", peer_host);
-            attributes.int("client.port", peer_port);
+            attributes.int("client.port", *peer_port);
         }
         Kind::Client => {
-            if !host.is_empty() {
-                attributes.text("url.full", &full_url(&request.scheme, authority, path, &query));
-                attributes.text("server.address", host);
-                // The conventions require a client's port even where the URL leaves it out.
-                let default = if request.scheme == "https" { 443 } else { 80 };
-                attributes.int("server.port", port.or(Some(default)));
-            }
+            attributes.text("url.full", url);
+            attributes.text("server.address", host);
+            attributes.int("server.port", *port);
             attributes.text("network.peer.address", peer_host);
-            attributes.int("network.peer.port", peer_port);
-            let resent = response.attempts.and_then(|n| n.checked_sub(1)).filter(|n| *n > 0);
-            attributes.int("http.request.resend_count", resent.and_then(|n| i64::try_from(n).ok()));
+            attributes.int("network.peer.port", *peer_port);
+            attributes.int("http.request.resend_count", response.resends());
         }
     }
-    attributes.text("http.route", request.route.as_deref().unwrap_or(""));
     attributes.text("network.protocol.version", response.protocol_version());
     attributes.int("http.response.status_code", (response.code != 0).then_some(i64::from(response.code)));
-    attributes.text("error.type", response.failure(kind).as_deref().unwrap_or(""));
-    attributes.text("envoy.response_flags", &response.flag_names());
-    attributes.text("envoy.response_code_details", response.details.as_deref().unwrap_or(""));
-    request.custom.iter().for_each(|custom| custom.write(buf, field));
 }
 
 /// Attributes that nobody knows are left out.

@@ -167,11 +167,22 @@ impl Exchange {
             let headers = scene.host.headers(MapKind::ResponseHeaders).unwrap_or_default();
             open.request.custom.extend(settings.custom.iter().filter_map(|custom| custom.fill(&headers, true)));
         }
+        if settings.custom.iter().any(Custom::is_of_envoy) {
+            open.request.custom.extend(settings.custom.iter().filter_map(|custom| custom.ask(scene.host)));
+        }
+        if kind == Kind::Server {
+            response.peer = response.peer.and_then(|address| settings.redactor.client(address));
+        }
+        if has_span && settings.config.traces.timings {
+            response.backend_latency = scene.host.integer(&["response", "backend_latency"]);
+            response.pool_ready = scene.host.integer(&["upstream", "cx_pool_ready_duration"]);
+        }
         let record = Record {
             context: &open.context,
             parent: open.parent.as_ref(),
             link: open.link.as_ref(),
             kept,
+            semconv: settings.config.semconv,
             tracestate: &open.tracestate,
             kind,
             start: open.start,
@@ -184,7 +195,7 @@ impl Exchange {
             full |= exporter.record(Signal::Traces, end, scene.stats, |buf| span::write(buf, &record));
         }
         if has_log {
-            full |= exporter.record(Signal::Logs, end, scene.stats, |buf| log::write(buf, &record));
+            full |= exporter.record(Signal::Logs, end, scene.stats, |buf| log::write(buf, &record, &settings.body));
         }
         full
     }
@@ -232,7 +243,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         tracestate: if recorded { found.tracestate } else { String::new() },
         start,
         request: if settings.may_tell(&context) {
-            settings.capture(headers, request, recorded)
+            settings.capture(headers, request, recorded, scene.stats)
         } else {
             Request::default()
         },
@@ -290,8 +301,12 @@ fn complete(response: &mut Response, host: &impl Host, kind: Kind, is_recorded: 
         response.details = host.text(&["response", "code_details"]);
     }
     match kind {
-        Kind::Server => response.peer = host.text(&["source", "address"]),
+        Kind::Server => {
+            response.peer = host.text(&["source", "address"]);
+            response.principal = host.text(&["connection", "uri_san_peer_certificate"]);
+        }
         Kind::Client => {
+            response.principal = host.text(&["upstream", "uri_san_peer_certificate"]);
             response.peer = host.text(&["upstream", "address"]);
             response.attempts = host.integer(&["upstream", "request_attempt_count"]);
         }

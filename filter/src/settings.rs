@@ -3,16 +3,18 @@
 
 use crate::attributes::custom::Custom;
 use crate::attributes::{Kind, Request};
+use crate::config::body::Body;
 use crate::config::pattern::PathTemplate;
 use crate::config::{Config, Direction, Exporter, LogPolicy, Propagation};
 use crate::export::{GRPC_PATHS, USER_AGENT_PREFIX};
 use crate::host::{Headers, Host};
 use crate::propagation::{Propagators, SpanContext};
+use crate::redact::Redactor;
 use crate::route::Routes;
 use crate::sampling::Sampler;
 use crate::sampling::keep::Keep;
 use crate::sampling::rules::Rule;
-use crate::stats::Counter;
+use crate::stats::{Counter, Stats};
 
 /// How Istio's ids of gateways begin.
 const GATEWAY: &str = "router~";
@@ -32,6 +34,8 @@ pub struct Settings {
     pub(crate) excluded_paths: Vec<PathTemplate>,
     pub(crate) routes: Routes,
     pub(crate) custom: Vec<Custom>,
+    pub(crate) redactor: Redactor,
+    pub(crate) body: Body,
     on_gateway: bool,
 }
 
@@ -51,6 +55,8 @@ impl Settings {
             keep: Keep::new(&config.sampling.keep),
             routes: Routes::new(&config.routes),
             custom: config.attributes.iter().filter_map(|a| Custom::new(a, |name| host.env(name))).collect(),
+            body: Body::parse(&config.logs.body).unwrap_or(Body(Vec::new())),
+            redactor: Redactor::new(&config.redaction),
             excluded_paths: config.exclude.paths.iter().filter_map(|p| PathTemplate::parse(p)).collect(),
             on_gateway: host.text(&["xds", "node", "id"]).is_some_and(|id| id.starts_with(GATEWAY)),
             config,
@@ -107,11 +113,20 @@ impl Settings {
     }
 
     /// Everything of a request that its records will need.
-    pub(crate) fn capture(&self, headers: &Headers, request: Option<Request>, recorded: bool) -> Request {
+    pub(crate) fn capture(
+        &self,
+        headers: &Headers,
+        request: Option<Request>,
+        recorded: bool,
+        stats: &mut Stats,
+    ) -> Request {
         let mut request = request.unwrap_or_else(|| Request::of(headers));
         request.route = self.routes.of(request.url_path());
         if recorded {
             request.custom = self.custom.iter().filter_map(|custom| custom.fill(headers, false)).collect();
+            let (redacted, cut) = self.redactor.request(&mut request);
+            stats.add(Counter::ValuesRedacted, redacted);
+            stats.add(Counter::ValuesTruncated, cut);
         }
         request
     }

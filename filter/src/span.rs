@@ -2,6 +2,7 @@
 //! Out: the content of a `Span` message.
 
 use crate::attributes::{self, Kind, Request, Response};
+use crate::config::Semconv;
 use crate::otlp;
 use crate::propagation::{Parent, SpanContext};
 
@@ -16,6 +17,8 @@ pub struct Exchange<'a> {
     pub link: Option<&'a Parent>,
     /// Why the span is exported although its trace is not recorded.
     pub kept: Option<&'static str>,
+    /// Which names attributes have.
+    pub semconv: Semconv,
     /// The tracestate that was carried on.
     pub tracestate: &'a str,
     /// Which side we stand on.
@@ -45,7 +48,7 @@ pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>) {
     if let Some(parent) = exchange.parent {
         otlp::bytes(buf, 4, parent.span_id.bytes());
     }
-    otlp::bytes(buf, 5, exchange.request.span_name().as_bytes());
+    otlp::bytes(buf, 5, exchange.request.span_name(exchange.response).as_bytes());
     otlp::varint(
         buf,
         6,
@@ -56,7 +59,16 @@ pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>) {
     );
     otlp::fixed64(buf, 7, exchange.start);
     otlp::fixed64(buf, 8, exchange.end);
-    attributes::write(buf, 9, exchange.kind, exchange.request, exchange.response);
+    attributes::write(buf, 9, exchange.semconv, exchange.kind, exchange.request, exchange.response);
+    let timings = [
+        ("envoy.upstream.latency", exchange.response.backend_latency),
+        ("envoy.upstream.cx_pool_ready_duration", exchange.response.pool_ready),
+    ];
+    for (key, nanos) in timings {
+        if let Some(nanos) = nanos {
+            otlp::attribute(buf, 9, key, otlp::Value::Double(nanos as f64 / 1e9));
+        }
+    }
     if let Some(reason) = exchange.kept {
         otlp::attribute(buf, 9, "otelmesh.kept", otlp::Value::Text(reason));
     }

@@ -90,6 +90,10 @@ counters! {
     SpansKept = "otelmesh_kept_spans",
     /// Exchanges measured without their attributes because `metrics.maxSeries` sets of them were in use.
     MetricsOverflow = "otelmesh_metrics_overflow",
+    /// Values out of which something was redacted.
+    ValuesRedacted = "otelmesh_values_redacted",
+    /// Values that were cut at `redaction.maxValueBytes`.
+    ValuesTruncated = "otelmesh_values_truncated",
     /// Requests with a malformed `traceparent`, or two of them.
     MalformedTracecontext = "otelmesh_malformed_tracecontext",
     /// Requests with a malformed `b3`.

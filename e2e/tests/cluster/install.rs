@@ -14,6 +14,7 @@ fn a_bare_mesh_gets_linked_spans_and_logs_in_every_format_by_both_deliveries() {
     let before = run(mesh.otelmesh(&["check", "--pre", "-f"]).arg(&values));
     assert!(before.contains("√ no check failed"), "{before}");
 
+    let node = mesh.node();
     let mut received = 0;
     for delivery in ["wasmplugin", "envoyfilter"] {
         mesh.install(&json!({"filter": {"delivery": delivery}}));
@@ -24,7 +25,7 @@ fn a_bare_mesh_gets_linked_spans_and_logs_in_every_format_by_both_deliveries() {
             let answers = mesh.requests("client", &[headers.as_slice(), &[FRONTEND]].concat());
             assert_eq!(answers.bad(), 0, "{answers:?}");
             let spans = mesh.spans_of(&trace, HOPS);
-            assert_linked(&spans);
+            assert_linked(&spans, &node);
             let logs = mesh.logs_of(&trace, HOPS);
             for log in &logs {
                 let of = spans.iter().find(|span| span.span_id == log.span_id);
@@ -81,7 +82,7 @@ fn headers(format: &str, trace: &str) -> Vec<String> {
 }
 
 /// Each hop is the child of the one before, and says whose it is.
-fn assert_linked(spans: &[Span]) {
+fn assert_linked(spans: &[Span], node: &str) {
     let mut parent = PARENT.to_owned();
     for (service, kind) in [("client", "CLIENT"), ("frontend", "SERVER"), ("frontend", "CLIENT"), ("backend", "SERVER")]
     {
@@ -95,7 +96,7 @@ fn assert_linked(spans: &[Span]) {
         assert_eq!(resource("k8s.deployment.name"), service, "{:#?}", span.resource);
         // From the collector, which asked the API server about the pod's address.
         assert!(!resource("k8s.pod.uid").is_empty(), "{:#?}", span.resource);
-        assert_eq!(resource("k8s.node.name"), "otelmesh-control-plane");
+        assert_eq!(resource("k8s.node.name"), node);
         parent.clone_from(&span.span_id);
     }
 }

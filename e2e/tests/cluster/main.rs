@@ -5,5 +5,7 @@ mod faults;
 mod gateway;
 mod install;
 mod life;
+mod load;
+mod monitoring;
 mod security;
 mod topology;

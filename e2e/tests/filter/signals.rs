@@ -99,3 +99,68 @@ async fn the_resource_is_what_envoys_node_says_of_the_pod_the_same_for_every_sig
     assert_eq!(snapshot.logs()[0].resource, resource);
     assert_eq!(snapshot.points()[0].resource, resource);
 }
+
+#[tokio::test]
+async fn what_is_secret_to_the_operator_leaves_no_trace_of_itself() {
+    let upstream = Upstream::start().await;
+    let config = json!({
+        "semconv": "both",
+        "redaction": {
+            "queryKeys": ["token"], "paths": ["/users/{id}/**"], "clientAddress": "truncate", "maxValueBytes": 64,
+        },
+        "logs": {"body": "{method} {path} {protocol} {status} {duration}"},
+    });
+    let proxy = Setup { config, ..Setup::new(upstream.address()) }.start().await;
+    let agent = "a".repeat(200);
+    let headers: [(&str, &[u8]); 1] = [("user-agent", agent.as_bytes())];
+    let request = raw::request(b"/users/4711/mail?token=hush&page=2", &headers);
+    assert_eq!(raw::send(proxy.inbound, &request).await, Some(200));
+    assert_eq!(upstream.last().path(), "/users/4711/mail?token=hush&page=2", "the request itself is not touched");
+    let books = proxy.settle(1, 1).await;
+    assert_eq!((books.get("values_redacted"), books.get("values_truncated")), (1, 1));
+    let snapshot = proxy.receiver.snapshot();
+    let (span, log) = (snapshot.spans().remove(0), snapshot.logs().remove(0));
+    for attributes in [&span.attributes, &log.attributes] {
+        assert_eq!(attributes["url.path"], "/users/REDACTED/REDACTED");
+        assert_eq!(attributes["http.target"], "/users/REDACTED/REDACTED?token=REDACTED&page=2");
+        assert_eq!(attributes["http.status_code"], 200);
+        assert_eq!(attributes["client.address"], "127.0.0.0");
+        assert!(!attributes.contains_key("client.port"));
+        assert_eq!(attributes["user_agent.original"].as_str().unwrap().len(), 64);
+    }
+    let body = log.body.as_str().unwrap();
+    assert!(body.starts_with("GET /users/REDACTED/REDACTED HTTP/1.1 200 "), "{body}");
+    for export in &snapshot.exports {
+        let bytes = export.payload.encode();
+        for secret in [&b"4711"[..], b"hush"] {
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{}", String::from_utf8_lossy(&bytes));
+        }
+    }
+}
+
+#[tokio::test]
+async fn envoy_is_asked_for_attributes_and_timings() {
+    let upstream = Upstream::start().await;
+    let config = json!({
+        "traces": {"timings": true},
+        "attributes": [
+            {"name": "cluster", "property": "xds.cluster_name"},
+            {"name": "headers.size", "property": "request.total_size", "type": "int"},
+            {"name": "mtls", "property": "connection.mtls", "type": "bool"},
+            {"name": "absent", "property": "connection.nothing"},
+        ],
+    });
+    let proxy = Setup { config, ..Setup::new(upstream.address()) }.start().await;
+    assert_eq!(raw::send(proxy.outbound, &raw::request(b"/", &[])).await, Some(200));
+    proxy.settle(1, 1).await;
+    let span = proxy.receiver.snapshot().spans().remove(0);
+    assert_eq!(span.attributes["cluster"], "outbound");
+    assert_eq!(span.attributes["mtls"], false);
+    assert!(span.attributes["headers.size"].as_i64().unwrap() > 0);
+    assert!(!span.attributes.contains_key("absent"));
+    for key in ["envoy.upstream.latency", "envoy.upstream.cx_pool_ready_duration"] {
+        let seconds = span.attributes[key].as_f64().unwrap();
+        assert!(seconds > 0.0 && seconds < 20.0, "{key}: {seconds}");
+    }
+    proxy.assert_alive().await;
+}

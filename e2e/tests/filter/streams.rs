@@ -111,7 +111,9 @@ async fn a_grpc_stream_is_one_span_with_the_status_of_its_trailers() {
         let records = (n as i64 + 1) * 2;
         proxy.settle(records, records).await;
         for span in proxy.receiver.snapshot().spans().split_off(n * 2) {
-            assert_eq!(span.name, "POST");
+            assert_eq!(span.name, format!("shop.Cart/{status}"));
+            assert_eq!((span.text("rpc.service"), span.text("rpc.method")), ("shop.Cart".into(), (*status).into()));
+            assert_eq!(span.text("rpc.grpc.status_code"), *status);
             let expected = if span.kind == "SERVER" { server } else { client };
             assert_eq!(span.status, *expected, "{status} on {}", span.kind);
             assert_eq!(span.text("error.type"), if *expected == "ERROR" { *error } else { "" });

@@ -42,7 +42,7 @@ fn fail_open(bootstrap: &mut Value) {
 /// An upstream that takes its time for `/wait`, and a proxy before it.
 async fn start(module: &Path, edit: impl FnOnce(&mut Value) + 'static) -> (Server, Proxy) {
     let wait = async || {
-        sleep(Duration::from_millis(700)).await;
+        sleep(Duration::from_millis(1500)).await;
         "ok"
     };
     let router = Router::new().route("/wait", get(wait)).fallback(async || "ok");
@@ -57,7 +57,7 @@ async fn start(module: &Path, edit: impl FnOnce(&mut Value) + 'static) -> (Serve
 async fn statuses(proxy: &Proxy, panics: Headers<'_>) -> [u16; 5] {
     let to = proxy.inbound;
     let neighbour = tokio::spawn(async move { raw::send(to, &raw::request(b"/wait", &[])).await });
-    sleep(Duration::from_millis(200)).await;
+    sleep(Duration::from_millis(500)).await;
     let of = async |headers| raw::send(to, &raw::request(b"/", headers)).await.unwrap_or(0);
     let panicked = of(panics).await;
     [panicked, neighbour.await.unwrap().unwrap_or(0), of(&[]).await, of(panics).await, of(&[]).await]

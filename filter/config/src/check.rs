@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::body::Body;
 use crate::limits::{
     DEFAULT_CLUSTER, MAX_BOUNDARIES, MAX_BUCKETS, MAX_RESOURCE_ATTRIBUTES, MAX_RULES, MAX_TEMPLATES, MAX_TEXT,
 };
@@ -64,9 +65,15 @@ impl Config {
             check(list.is_none_or(|formats| is_set(formats)), format_args!("propagation.{key} names a format twice"))?;
         }
         check((0.0..=1.0).contains(&self.logs.ratio), "logs.ratio must be from 0 to 1")?;
+        let body = &self.logs.body;
+        check(
+            body.len() <= MAX_TEXT && Body::parse(body).is_some(),
+            "logs.body must be text of at most 1024 bytes with known fields in braces, such as {method} {path} {status}",
+        )?;
         self.check_attributes()?;
         self.check_sampling()?;
         self.check_metrics()?;
+        self.check_redaction()?;
 
         check(p.boundaries.len() <= MAX_RULES, "propagation.boundaries may hold 64 boundaries at most")?;
         for host in p.boundaries.iter().flat_map(|boundary| &boundary.hosts) {
@@ -105,7 +112,7 @@ impl Config {
             check(
                 attribute.source().is_some(),
                 format_args!(
-                    "attributes: {name} needs exactly one of literal, env, requestHeader, responseHeader, baggage"
+                    "attributes: {name} needs exactly one of literal, env, requestHeader, responseHeader, baggage, property"
                 ),
             )?;
             check(
@@ -114,6 +121,17 @@ impl Config {
             )?;
         }
         Ok(())
+    }
+
+    fn check_redaction(&self) -> Result<(), ConfigError> {
+        let redaction = &self.redaction;
+        let lens = [redaction.query_keys.len(), redaction.paths.len()];
+        check(lens.iter().all(|len| *len <= MAX_RULES), "redaction lists more than 64 of a kind")?;
+        for path in &redaction.paths {
+            let is_template = PathTemplate::parse(path).is_some();
+            check(is_template, format_args!("redaction.paths: {path} is no template such as /users/{{id}} or /me/**"))?;
+        }
+        check((64..=2048).contains(&redaction.max_value_bytes), "redaction.maxValueBytes must be from 64 to 2048")
     }
 
     fn check_metrics(&self) -> Result<(), ConfigError> {

@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use json::Json;
 use read::{Read, object};
 
+pub mod body;
 mod check;
 pub mod decimal;
 mod export;
@@ -37,6 +38,7 @@ pub mod pattern;
 mod propagation;
 mod read;
 mod records;
+mod redaction;
 pub mod response_flags;
 mod sampling;
 
@@ -46,7 +48,8 @@ pub use metrics::{HistogramForm, Metrics, Temporality};
 pub use millis::Millis;
 pub use pairs::Pairs;
 pub use propagation::{Boundary, BoundaryPolicy, Format, Propagation, Side, Trust};
-pub use records::{Attribute, Direction, LogPolicy, Logs, Resource, Routes, Signal, Source, ValueType};
+pub use records::{Attribute, Direction, LogPolicy, Logs, Resource, Routes, Semconv, Source, Traces, ValueType};
+pub use redaction::{ClientAddress, Redaction};
 pub use sampling::{Action, Exclude, Keep, Rule, Sampling};
 
 /// The whole pluginConfig. Every key may be left out.
@@ -71,6 +74,11 @@ pub struct Config {
     pub routes: Routes,
     /// Further attributes of spans and logs, at most 64.
     pub attributes: Vec<Attribute>,
+    /// Which names HTTP attributes have.
+    pub semconv: Semconv,
+    /// What records must not say.
+    #[serde(deserialize_with = "of_object")]
+    pub redaction: Redaction,
     /// Which requests leave no record at all.
     #[serde(deserialize_with = "of_object")]
     pub exclude: Exclude,
@@ -81,7 +89,7 @@ pub struct Config {
     pub resource: Resource,
     /// Spans.
     #[serde(deserialize_with = "of_object")]
-    pub traces: Signal,
+    pub traces: Traces,
     /// Access logs.
     #[serde(deserialize_with = "of_object")]
     pub logs: Logs,
@@ -101,6 +109,8 @@ object!(Config {
     sampling = "sampling",
     routes = "routes",
     attributes = "attributes",
+    semconv = "semconv",
+    redaction = "redaction",
     exclude = "exclude",
     direction = "direction",
     resource = "resource",

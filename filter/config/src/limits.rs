@@ -70,3 +70,5 @@ pub const DEFAULT_MAX_SERIES: u32 = 1_000;
 pub const MAX_EXEMPLARS: usize = 8;
 /// Most data points in one metric of an export.
 pub const MAX_POINTS: u32 = 64;
+/// What the first words of every access log say.
+pub const DEFAULT_BODY: &str = "{method} {path} {status}";

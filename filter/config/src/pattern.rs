@@ -53,6 +53,16 @@ impl PathTemplate {
         &self.text
     }
 
+    /// A path of this form with `mask` in place of its parameters, and of all that `**` stands for.
+    pub fn mask(&self, path: &str, mask: &str) -> String {
+        let mut out = String::new();
+        for (segment, part) in self.segments.iter().zip(path.strip_prefix('/').unwrap_or(path).split('/')) {
+            out.push('/');
+            out.push_str(if let Segment::Literal(_) = segment { part } else { mask });
+        }
+        out
+    }
+
     /// Whether a path, without its query, is of this form.
     pub fn matches(&self, path: &str) -> bool {
         let Some(rest) = path.strip_prefix('/') else { return false };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Pairs;
-use crate::limits::SECRET_HEADERS;
+use crate::limits::{DEFAULT_BODY, SECRET_HEADERS};
 use crate::read::{object, words};
 
 /// Where `http.route` comes from, which also names the span: `GET /orders/{id}` instead of `GET`.
@@ -17,7 +17,8 @@ pub struct Routes {
     pub fold: bool,
 }
 
-/// An attribute, and where its value comes from: one of `literal`, `env`, `requestHeader`, `responseHeader`, `baggage`.
+/// An attribute, and where its value comes from: one of `literal`, `env`, `requestHeader`, `responseHeader`,
+/// `baggage`, `property`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -37,6 +38,8 @@ pub struct Attribute {
     pub response_header: Option<String>,
     /// A member of the request's baggage.
     pub baggage: Option<String>,
+    /// An Envoy attribute by its path, such as `upstream.cluster`; those that hold credentials are refused.
+    pub property: Option<String>,
 }
 
 /// The type of an attribute's value.
@@ -68,6 +71,8 @@ pub enum Source {
     ResponseHeader(String),
     /// A baggage member.
     Baggage(String),
+    /// An Envoy attribute.
+    Property(String),
 }
 
 /// Which side of a call the proxy stands on.
@@ -93,13 +98,29 @@ pub struct Resource {
     pub attributes: Pairs<String>,
 }
 
-/// One kind of telemetry.
+/// Which names HTTP attributes of spans and logs have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Semconv {
+    /// Those of the stable conventions.
+    #[default]
+    Stable,
+    /// Those from before they were stable, such as `http.status_code`.
+    Legacy,
+    /// Both.
+    Both,
+}
+
+/// Spans.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Signal {
-    /// Whether it is recorded at all.
+pub struct Traces {
+    /// Whether they are recorded at all.
     pub enabled: bool,
+    /// Whether spans say how long the upstream took, and how long the wait for a connection to it.
+    pub timings: bool,
 }
 
 /// Access logs.
@@ -116,6 +137,10 @@ pub struct Logs {
     pub ratio: f64,
     /// No log where a span is recorded, which says the same.
     pub skip_with_span: bool,
+    /// The message: text with fields in braces, of `method`, `path`, `host`, `route`, `userAgent`, `status`, `protocol`,
+    /// `flags`, `duration` (milliseconds), `requestSize`, `responseSize`, `traceId` and `spanId`; a field that is not
+    /// known is `-`.
+    pub body: String,
 }
 
 /// Which exchanges have an access log.
@@ -141,27 +166,29 @@ object!(Attribute {
     request_header = "requestHeader",
     response_header = "responseHeader",
     baggage = "baggage",
+    property = "property",
 });
 words!(ValueType { String = "string", Int = "int", Double = "double", Bool = "bool" });
 words!(Direction { Auto = "auto", Inbound = "inbound", Outbound = "outbound" });
 object!(Resource { attributes = "attributes" });
-object!(Signal { enabled = "enabled" });
-object!(Logs { enabled = "enabled", policy = "policy", ratio = "ratio", skip_with_span = "skipWithSpan" });
+words!(Semconv { Stable = "stable", Legacy = "legacy", Both = "both" });
+object!(Traces { enabled = "enabled", timings = "timings" });
+object!(Logs { enabled = "enabled", policy = "policy", ratio = "ratio", skip_with_span = "skipWithSpan", body = "body" });
 words!(LogPolicy { All = "all", Sampled = "sampled", Errors = "errors" });
 
 // === impl Logs ===
 
 impl Default for Logs {
     fn default() -> Self {
-        Self { enabled: true, policy: LogPolicy::All, ratio: 1.0, skip_with_span: false }
+        Self { enabled: true, policy: LogPolicy::All, ratio: 1.0, skip_with_span: false, body: DEFAULT_BODY.to_owned() }
     }
 }
 
-// === impl Signal ===
+// === impl Traces ===
 
-impl Default for Signal {
+impl Default for Traces {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, timings: false }
     }
 }
 
@@ -177,6 +204,7 @@ impl Attribute {
             self.request_header.as_ref().map(lower).map(Source::RequestHeader),
             self.response_header.as_ref().map(lower).map(Source::ResponseHeader),
             self.baggage.clone().map(Source::Baggage),
+            self.property.clone().map(Source::Property),
         ]
         .into_iter()
         .flatten();
@@ -187,6 +215,13 @@ impl Attribute {
     pub(crate) fn is_secret(&self) -> bool {
         match self.source() {
             Some(Source::RequestHeader(name) | Source::ResponseHeader(name)) => SECRET_HEADERS.contains(&name.as_str()),
+            // `request.headers.NAME`, or all of them at once.
+            Some(Source::Property(path)) => {
+                let path = path.to_ascii_lowercase();
+                let mut parts = path.split('.').skip_while(|part| *part != "headers").skip(1);
+                let names_headers = path.split('.').any(|part| part == "headers");
+                names_headers && parts.next().is_none_or(|name| SECRET_HEADERS.contains(&name))
+            }
             _ => false,
         }
     }

@@ -3,7 +3,7 @@
 //! refused by the configuration already.
 
 use crate::config::{self, Source, ValueType, decimal};
-use crate::host::Headers;
+use crate::host::{Headers, Host};
 use crate::otlp::{self, Value};
 
 /// An attribute, ready for use.
@@ -20,8 +20,15 @@ pub struct Custom {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filled {
     name: String,
-    kind: ValueType,
-    text: String,
+    value: Typed,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Typed {
+    Text(String),
+    Int(i64),
+    Double(f64),
+    Bool(bool),
 }
 
 // === impl Custom ===
@@ -38,9 +45,30 @@ impl Custom {
         Some(Self { name: attribute.name.clone(), kind: attribute.value_type, source, fixed })
     }
 
+    /// Whether Envoy is asked for it.
+    pub fn is_of_envoy(&self) -> bool {
+        matches!(self.source, Source::Property(_))
+    }
+
     /// Whether it is taken from the response's headers.
     pub fn is_of_response(&self) -> bool {
         matches!(self.source, Source::ResponseHeader(_))
+    }
+
+    /// Its value, if it is an Envoy attribute; they are asked for when an exchange has ended.
+    pub fn ask(&self, host: &impl Host) -> Option<Filled> {
+        let Source::Property(path) = &self.source else { return None };
+        let path: Vec<&str> = path.split('.').collect();
+        let bytes = host.property(&path)?;
+        // Envoy writes numbers in eight bytes and truth in one.
+        let value = match (self.kind, bytes.as_slice()) {
+            (ValueType::Int, number) => Typed::Int(i64::from_le_bytes(number.try_into().ok()?)),
+            (ValueType::Double, number) => Typed::double(f64::from_le_bytes(number.try_into().ok()?))?,
+            (ValueType::Bool, [flag]) => Typed::Bool(*flag != 0),
+            (ValueType::Bool, _) | (ValueType::String, []) => return None,
+            (ValueType::String, text) => Typed::Text(otlp::text(text).into_owned()),
+        };
+        Some(Filled { name: self.name.clone(), value })
     }
 
     /// Its value in a header map; `None` where it is not there, or belongs to the other map.
@@ -54,8 +82,9 @@ impl Custom {
                 otlp::text(headers.get(name.as_bytes())?).into_owned()
             }
             Source::Baggage(key) => member(headers.get(b"baggage")?, key)?,
+            Source::Property(_) => return None,
         };
-        Some(Filled { name: self.name.clone(), kind: self.kind, text })
+        Some(Filled { name: self.name.clone(), value: Typed::parse(self.kind, text)? })
     }
 }
 
@@ -74,15 +103,31 @@ fn member(baggage: &[u8], key: &str) -> Option<String> {
 impl Filled {
     /// Writes it as a `KeyValue` field.
     pub fn write(&self, buf: &mut Vec<u8>, field: u32) {
-        let value = match self.kind {
-            ValueType::String => Some(Value::Text(&self.text)),
-            ValueType::Int => self.text.parse().ok().map(Value::Int),
-            ValueType::Double => decimal::parse(&self.text).filter(|d| d.is_finite()).map(Value::Double),
-            ValueType::Bool => self.text.parse().ok().map(Value::Bool),
+        let value = match &self.value {
+            Typed::Text(text) => Value::Text(text),
+            Typed::Int(number) => Value::Int(*number),
+            Typed::Double(number) => Value::Double(*number),
+            Typed::Bool(flag) => Value::Bool(*flag),
         };
-        if let Some(value) = value {
-            otlp::attribute(buf, field, &self.name, value);
+        otlp::attribute(buf, field, &self.name, value);
+    }
+}
+
+// === impl Typed ===
+
+impl Typed {
+    /// Text as a value of a type; `None` where it is not of it.
+    fn parse(kind: ValueType, text: String) -> Option<Self> {
+        match kind {
+            ValueType::String => Some(Self::Text(text)),
+            ValueType::Int => text.parse().ok().map(Self::Int),
+            ValueType::Double => decimal::parse(&text).and_then(Self::double),
+            ValueType::Bool => text.parse().ok().map(Self::Bool),
         }
+    }
+
+    fn double(number: f64) -> Option<Self> {
+        number.is_finite().then_some(Self::Double(number))
     }
 }
 
@@ -96,7 +141,9 @@ mod tests {
         let headers = Headers::from_wire(Headers::to_wire(pairs));
         let env = |name: &str| (name == "TEAM").then(|| "blue".to_owned());
         let custom = Custom::new(&serde_json::from_str(json).unwrap(), env).unwrap();
-        custom.fill(&headers, custom.is_of_response()).map(|filled| filled.text)
+        let filled = custom.fill(&headers, custom.is_of_response())?;
+        let Typed::Text(text) = filled.value else { panic!("{filled:?}") };
+        Some(text)
     }
 
     #[test]
@@ -120,14 +167,31 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_of_its_type_is_left_out() {
-        let written = |kind, text: &str| {
-            let mut buf = Vec::new();
-            Filled { name: "n".into(), kind, text: text.into() }.write(&mut buf, 9);
-            !buf.is_empty()
+        let is_one = |kind, text: &str| Typed::parse(kind, text.to_owned()).is_some();
+        assert!(is_one(ValueType::Int, "-7") && !is_one(ValueType::Int, "7.5"));
+        assert!(is_one(ValueType::Double, "7.5") && !is_one(ValueType::Double, "NaN"));
+        assert!(is_one(ValueType::Bool, "true") && !is_one(ValueType::Bool, "yes"));
+        assert!(is_one(ValueType::String, "anything"));
+    }
+
+    #[test]
+    fn an_attribute_of_envoy_has_envoys_own_form() {
+        use crate::host::fake::{Fake, Phase};
+        let mut host = Fake::default();
+        host.phase = Phase::Log;
+        host.set_property(&["upstream", "cluster"], b"cart");
+        host.set_property(&["upstream", "port"], &8080u64.to_le_bytes());
+        host.set_property(&["request", "ratio"], &0.5f64.to_le_bytes());
+        host.set_property(&["connection", "mtls"], &[1]);
+        let ask = |path: &str, kind: &str| {
+            let json = format!(r#"{{"name":"n","property":"{path}","type":"{kind}"}}"#);
+            Custom::new(&serde_json::from_str(&json).unwrap(), |_| None).unwrap().ask(&host).map(|filled| filled.value)
         };
-        assert!(written(ValueType::Int, "-7") && !written(ValueType::Int, "7.5"));
-        assert!(written(ValueType::Double, "7.5") && !written(ValueType::Double, "NaN"));
-        assert!(written(ValueType::Bool, "true") && !written(ValueType::Bool, "yes"));
-        assert!(written(ValueType::String, "anything"));
+        assert_eq!(ask("upstream.cluster", "string"), Some(Typed::Text("cart".into())));
+        assert_eq!(ask("upstream.port", "int"), Some(Typed::Int(8080)));
+        assert_eq!(ask("request.ratio", "double"), Some(Typed::Double(0.5)));
+        assert_eq!(ask("connection.mtls", "bool"), Some(Typed::Bool(true)));
+        assert_eq!(ask("upstream.cluster", "int"), None, "not of the type");
+        assert_eq!(ask("upstream.absent", "string"), None, "not there");
     }
 }

@@ -2,7 +2,7 @@
 //! Unix socket is a host without a port.
 
 /// Splits an address.
-pub(super) fn split(address: &str) -> (&str, Option<i64>) {
+pub(crate) fn split(address: &str) -> (&str, Option<i64>) {
     if let Some((host, rest)) = address.strip_prefix('[').and_then(|a| a.split_once(']')) {
         return (host, rest.strip_prefix(':').and_then(port));
     }

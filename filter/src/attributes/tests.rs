@@ -1,11 +1,14 @@
 //! What the conventions ask for, as tables.
 
 use super::*;
+use crate::redact::Redactor;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn request(pairs: &[(&str, &str)]) -> Request {
-    Request::of(&Headers::from_wire(Headers::to_wire(pairs)))
+    let mut request = Request::of(&Headers::from_wire(Headers::to_wire(pairs)));
+    Redactor::new(&Default::default()).request(&mut request);
+    request
 }
 
 fn response(code: u16) -> Response {
@@ -14,10 +17,14 @@ fn response(code: u16) -> Response {
 
 /// The attributes as `key=value` lines.
 fn lines(kind: Kind, request: &Request, response: &Response) -> Vec<String> {
+    named(Semconv::Stable, kind, request, response)
+}
+
+fn named(semconv: Semconv, kind: Kind, request: &Request, response: &Response) -> Vec<String> {
     use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
     use opentelemetry_proto::tonic::trace::v1::Span;
     let mut buf = Vec::new();
-    write(&mut buf, 9, kind, request, response);
+    write(&mut buf, 9, semconv, kind, request, response);
     let span: Span = prost::Message::decode(&buf[..]).unwrap();
     let value = |kv: &opentelemetry_proto::tonic::common::v1::KeyValue| match kv.value.clone().unwrap().value.unwrap() {
         Any::StringValue(text) => text,
@@ -152,5 +159,77 @@ fn grpc_is_told_by_its_content_type() {
     ];
     for (content_type, grpc) in rows {
         assert_eq!(request(&[("content-type", content_type)]).grpc, grpc, "{content_type}");
+    }
+}
+
+#[test]
+fn legacy_names_stand_instead_of_the_stable_ones_or_beside_them() {
+    let headers =
+        [(":method", "GET"), (":path", "/a?sig=secret"), (":authority", "user:secret@shop:81"), (":scheme", "http")];
+    let request = request(&headers);
+    let response = Response {
+        protocol: Some("HTTP/2".into()),
+        peer: Some("10.1.2.3:4".into()),
+        attempts: Some(3),
+        response_size: Some(7),
+        ..response(404)
+    };
+    assert_eq!(
+        named(Semconv::Legacy, Kind::Server, &request, &response),
+        [
+            "http.method=GET",
+            "http.status_code=#404",
+            "net.protocol.version=2",
+            "http.scheme=http",
+            "http.target=/a?sig=REDACTED",
+            "net.host.name=shop",
+            "net.host.port=#81",
+            "http.client_ip=10.1.2.3",
+            "http.response_content_length=#7",
+        ]
+    );
+    assert_eq!(
+        named(Semconv::Legacy, Kind::Client, &request, &response),
+        [
+            "http.method=GET",
+            "http.status_code=#404",
+            "net.protocol.version=2",
+            "http.url=http://shop:81/a?sig=REDACTED",
+            "net.peer.name=shop",
+            "net.peer.port=#81",
+            "net.sock.peer.addr=10.1.2.3",
+            "net.sock.peer.port=#4",
+            "http.resend_count=#2",
+            "http.response_content_length=#7",
+            "error.type=404",
+        ]
+    );
+    let both = named(Semconv::Both, Kind::Client, &request, &response);
+    for semconv in [Semconv::Legacy, Semconv::Stable] {
+        assert!(named(semconv, Kind::Client, &request, &response).iter().all(|line| both.contains(line)));
+    }
+}
+
+#[test]
+fn a_grpc_call_says_what_it_calls_and_who_answered() {
+    let request = request(&[
+        (":method", "POST"),
+        (":path", "/shop.Cart/Add"),
+        (":authority", "cart"),
+        ("content-type", "application/grpc"),
+    ]);
+    let principal = Some("spiffe://cluster.local/ns/shop/sa/cart".to_owned());
+    let response = Response { grpc_status: Some(5), principal, ..response(200) };
+    assert_eq!(request.span_name(&response), "shop.Cart/Add");
+    let lines = lines(Kind::Client, &request, &response);
+    for line in [
+        "rpc.system=grpc",
+        "rpc.service=shop.Cart",
+        "rpc.method=Add",
+        "rpc.grpc.status_code=#5",
+        "error.type=NOT_FOUND",
+        "otelmesh.peer.principal=spiffe://cluster.local/ns/shop/sa/cart",
+    ] {
+        assert!(lines.contains(&line.to_owned()), "{line} is not among {lines:?}");
     }
 }

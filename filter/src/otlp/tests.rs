@@ -38,11 +38,15 @@ fn resource() -> Vec<u8> {
 }
 
 /// Encodes one exchange as a trace export and a log export, and decodes both.
+fn body() -> crate::config::body::Body {
+    crate::config::body::Body::parse(crate::config::DEFAULT_BODY).unwrap()
+}
+
 fn round_trip(exchange: &Exchange<'_>) -> (ExportTraceServiceRequest, ExportLogsServiceRequest) {
     let mut spans = Vec::new();
     record(&mut spans, |buf| span::write(buf, exchange));
     let mut logs = Vec::new();
-    record(&mut logs, |buf| log::write(buf, exchange));
+    record(&mut logs, |buf| log::write(buf, exchange, &body()));
     (
         ExportTraceServiceRequest::decode(&export_request(&resource(), &spans)[..]).unwrap(),
         ExportLogsServiceRequest::decode(&export_request(&resource(), &logs)[..]).unwrap(),
@@ -55,6 +59,7 @@ fn a_span_and_its_log_decode_field_by_field() {
     let request = Request { method: "GET".into(), path: "/a?b=c".into(), ..Request::default() };
     let response = Response { code: 503, response_size: Some(7), ..Response::default() };
     let (traces, logs) = round_trip(&Exchange {
+        semconv: crate::config::Semconv::Stable,
         context: &context,
         parent: Some(&parent),
         link: None,
@@ -106,6 +111,7 @@ fn a_root_span_has_no_parent_and_a_good_one_no_status() {
     let request = Request { method: "GET".into(), ..Request::default() };
     let response = Response { code: 200, ..Response::default() };
     let (traces, _) = round_trip(&Exchange {
+        semconv: crate::config::Semconv::Stable,
         context: &context,
         parent: None,
         link: None,
@@ -131,6 +137,7 @@ fn severity_follows_the_outcome() {
     for (code, grpc_status, severity) in rows {
         let response = Response { code, grpc_status, ..Response::default() };
         let (_, logs) = round_trip(&Exchange {
+            semconv: crate::config::Semconv::Stable,
             context: &context,
             parent: None,
             link: None,
@@ -178,12 +185,16 @@ proptest::proptest! {
             details: peer.clone(),
             protocol: peer.clone(),
             attempts: Some(times.0),
+            principal: peer.clone(),
             peer,
+            backend_latency: Some(times.1),
+            pool_ready: None,
             request_size: Some(times.0),
             response_size: None,
         };
         let (context, parent) = (context(), parent());
         let exchange = Exchange {
+            semconv: crate::config::Semconv::Stable,
             context: &context,
             parent: Some(&parent),
             link: None,
@@ -198,7 +209,7 @@ proptest::proptest! {
         let (mut spans, mut logs) = (Vec::new(), Vec::new());
         for _ in 0..records {
             record(&mut spans, |buf| span::write(buf, &exchange));
-            record(&mut logs, |buf| log::write(buf, &exchange));
+            record(&mut logs, |buf| log::write(buf, &exchange, &body()));
         }
         let spans = export_request(&resource(), &spans);
         let logs = export_request(&resource(), &logs);

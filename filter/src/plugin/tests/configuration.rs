@@ -116,6 +116,18 @@ fn every_refusal_names_its_key() {
         (r#"{"metrics":{"maxBuckets":1}}"#, "metrics.maxBuckets", "too few buckets"),
         (r#"{"metrics":{"maxSeries":9}}"#, "metrics.maxSeries", "too few series"),
         (r#"{"metrics":{"maxSeries":10001}}"#, "metrics.maxSeries", "too many series"),
+        (r#"{"logs":{"body":"{query}"}}"#, "logs.body", "a field that there is not"),
+        (r#"{"semconv":"new"}"#, "unknown variant", "names that nobody has"),
+        (r#"{"redaction":{"paths":["users"]}}"#, "redaction.paths: users", "a path without a slash"),
+        (r#"{"redaction":{"maxValueBytes":63}}"#, "redaction.maxValueBytes", "too little to read"),
+        (r#"{"redaction":{"maxValueBytes":2049}}"#, "redaction.maxValueBytes", "too much"),
+        (r#"{"redaction":{"clientAddress":"hash"}}"#, "unknown variant", "a way that there is not"),
+        (
+            r#"{"attributes":[{"name":"n","property":"request.headers.Cookie"}]}"#,
+            "credentials",
+            "a secret by its attribute",
+        ),
+        (r#"{"attributes":[{"name":"n","property":"request.headers"}]}"#, "credentials", "all headers"),
         (r#"{"direction":"sideways"}"#, "unknown variant", "a direction that we do not know"),
         (r#"{"resource":{"attributes":{"":"x"}}}"#, "resource.attributes", "an empty key"),
     ];
