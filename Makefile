@@ -22,7 +22,7 @@ say = @printf '\033[1m==> %s\033[0m\n' $(1)
 
 .DEFAULT_GOAL := help
 # Cargo knows what is up to date.
-.PHONY: $(TRAP) help wasm build envoy demo test e2e-api kind-up kind-down kind-status faults soak fuzz lint clean
+.PHONY: $(TRAP) help wasm build envoy demo test e2e-api e2e kind-up kind-down kind-status faults soak fuzz lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -68,6 +68,12 @@ e2e-api: wasm envoy ## The chart and the command against real Helm, Kubernetes, 
 	  otelcol sampling-oracle etcd kubernetes
 	$(call say,'testing')
 	@e2e/run-tests.sh api
+
+e2e: wasm envoy ## The whole product on a real mesh: brings the cluster up, tests on it, and removes it
+	$(call say,'bringing up a cluster')
+	@e2e/kind/cluster.sh up $(KIND_ARGS)
+	$(call say,'testing')
+	@e2e/run-tests.sh cluster; status=$$?; e2e/kind/cluster.sh down; exit $$status
 
 kind-up: ## A Kubernetes cluster with Istio, by kind; KIND_ARGS=--images=pull|build
 	@e2e/kind/cluster.sh up $(KIND_ARGS)

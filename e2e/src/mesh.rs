@@ -4,6 +4,7 @@
 //! collectors send to, and commands on both. There is one mesh, so one test at a time has it, and begins without a
 //! release. What a test waits for and does not get is told with the pods, the proxies and the collectors as they are.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
@@ -43,6 +44,7 @@ pub struct Mesh {
     digest: String,
     subject: &'static str,
     begun: Instant,
+    lent: Mutex<Vec<PathBuf>>,
     runtime: Runtime,
     _turn: MutexGuard<'static, ()>,
 }
@@ -139,7 +141,8 @@ impl Mesh {
         );
         let runtime = Runtime::new().expect("a runtime");
         let receiver = runtime.block_on(Receiver::start_on(GATEWAY, None)).expect("a receiver where pods reach it");
-        let mut mesh = Self { receiver, digest: String::new(), subject, begun: Instant::now(), runtime, _turn: turn };
+        let (begun, lent) = (Instant::now(), Mutex::default());
+        let mut mesh = Self { receiver, digest: String::new(), subject, begun, lent, runtime, _turn: turn };
         mesh.digest = mesh.push();
         mesh.clear();
         mesh.apply_file("shop.yaml");
@@ -211,6 +214,14 @@ impl Mesh {
         self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file.display().to_string()]);
     }
 
+    /// Applies objects that go when the test ends, however it ends.
+    pub fn lend(&self, objects: &Value) {
+        let mut lent = self.lent.lock().expect("no panic while it is held");
+        let file = self.file(&format!("lent-{}.json", lent.len()), objects);
+        lent.push(file.clone());
+        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file.display().to_string()]);
+    }
+
     /// A file with a JSON document, gone with the next one by that name.
     pub fn file(&self, name: &str, document: &Value) -> PathBuf {
         let dir = root().join("target/kind/files");
@@ -246,20 +257,31 @@ impl Mesh {
 
     /// Installs, or upgrades, and waits until each proxy runs the filter and a trace is whole.
     pub fn install(&self, over: &Value) -> String {
+        let said = self.deploy(over);
+        self.wait_for_whole_trace(FRONTEND);
+        said
+    }
+
+    /// Installs, or upgrades, and waits until each proxy runs the filter.
+    pub fn deploy(&self, over: &Value) -> String {
         let values = self.values(over);
         let said = run(self.otelmesh(&["install", "--yes", "-f"]).arg(values));
         self.wait_until("every proxy runs the filter", || self.check("proxies-loaded") == "success");
-        // Envoy serves connections that were open by the listener that they came to, until that is drained.
+        said
+    }
+
+    /// Asks until a trace of it has all its spans. Envoy serves connections that were open by the listener that they came
+    /// to, until that is drained.
+    pub fn wait_for_whole_trace(&self, url: &str) {
         self.wait_until("a trace is whole", || {
             let trace = trace_id();
             let parent = format!("traceparent: 00-{trace}-00f067aa0ba902b7-01");
-            self.requests("client", &["-H", &parent, FRONTEND]);
+            self.requests("client", &["-H", &parent, url]);
             let whole = self.receiver.wait_for(Duration::from_secs(10), |now| {
                 now.spans().iter().filter(|span| span.trace_id == trace).count() == HOPS
             });
             self.runtime.block_on(whole)
         });
-        said
     }
 
     /// What `otelmesh check` says of one check.
@@ -313,6 +335,29 @@ impl Mesh {
             let done = act();
             (load.join().expect("the load ends"), done)
         })
+    }
+
+    /// Sends OTLP/HTTP from a pod, to a collector of whichever address.
+    pub fn post(&self, from: &str, url: &str, headers: &[&str], body: &Value) -> Answers {
+        let mut args = vec!["-X", "POST", "-H", "content-type: application/json"];
+        args.extend(headers.iter().flat_map(|header| ["-H", header]));
+        let body = body.to_string();
+        args.extend(["-d", &body, url]);
+        self.requests(from, &args)
+    }
+
+    /// One of a collector's own counters, by pod, over its series.
+    pub fn collected(&self, component: &str, name: &str) -> BTreeMap<String, f64> {
+        let label = format!("app.kubernetes.io/component=collector-{component}");
+        let pods = self.get(&["pods", "-n", "otelmesh", "-l", &label, "--field-selector=status.phase=Running"]);
+        let pods = pods["items"].as_array().into_iter().flatten().filter_map(|pod| pod["metadata"]["name"].as_str());
+        let of = |pod: &str| {
+            let path = format!("/api/v1/namespaces/otelmesh/pods/{pod}:8888/proxy/metrics");
+            let exposition = self.kubectl(&["get", "--raw", &path]);
+            let series = exposition.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+            series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        };
+        pods.map(|pod| (pod.to_owned(), of(pod))).collect()
     }
 
     /// The filter's books of a signal, over the three applications: recorded, exported, dropped or rejected, and waiting.
@@ -460,6 +505,18 @@ impl Mesh {
             kubectl(&["-n", "otelmesh", "logs", "-l", "app.kubernetes.io/name=otelmesh", "--tail=20", "--prefix"]),
         ]
         .join("\n")
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        let lent = self.lent.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for file in lent.drain(..).rev() {
+            let mut delete = Command::new(go_tool("kubectl"));
+            delete.args(["delete", "--ignore-not-found", "--timeout=60s", "-f"]).arg(file);
+            // Not to panic while the test does.
+            let _ = delete.output();
+        }
     }
 }
 

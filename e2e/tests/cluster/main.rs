@@ -7,3 +7,5 @@ mod install;
 mod life;
 mod load;
 mod monitoring;
+mod security;
+mod topology;

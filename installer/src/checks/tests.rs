@@ -3,7 +3,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::snapshot::proxies::{Runs, counters, listens, runs, selector};
+use super::snapshot::proxies::{Runs, counters, is_meant, listens, runs, selector};
 use super::snapshot::{Denied, Proxy};
 use super::*;
 use crate::chart::{Chart, Release};
@@ -342,6 +342,20 @@ fn the_pods_of_a_plugin_are_those_that_it_selects() {
     ] {
         assert_eq!(selector(&json!({"spec": spec})), expected, "{reason}");
     }
+}
+
+#[test]
+fn the_collectors_own_sidecars_are_no_proxies_that_miss_the_filter() {
+    let pod = |traced: Value, containers: Value| {
+        json!({
+            "metadata": {"labels": {"otelmesh.io/traced": traced}}, "status": {"phase": "Running"},
+            "spec": {"containers": [{"name": "app"}], "initContainers": containers},
+        })
+    };
+    let proxy = json!([{"name": "istio-proxy"}]);
+    assert!(is_meant(&pod(Value::Null, proxy.clone())));
+    assert!(!is_meant(&pod(Value::Null, json!([]))), "no proxy");
+    assert!(!is_meant(&pod(json!("false"), proxy)), "a proxy from which the chart takes the filter");
 }
 
 #[test]

@@ -20,6 +20,9 @@ const AGENT_PORTS: [u64; 2] = [15021, 15090];
 /// Prefix of the filter's counters in Envoy.
 const COUNTERS: &str = "wasmcustom.otelmesh_";
 
+/// Label of pods from whose sidecars the chart takes the filter away again: the collectors' own.
+const TRACED: &str = "otelmesh.io/traced";
+
 /// What one proxy says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proxy {
@@ -54,7 +57,7 @@ pub(super) async fn look(cluster: &Cluster, snapshot: &Snapshot, max: usize) -> 
         let scope = if namespace == snapshot.root_namespace { "" } else { namespace };
         let labels = selector(plugin);
         let pods = cluster.list(&kind, scope, &labels).await?;
-        for pod in pods.iter().filter(|pod| has_proxy(pod)).take(max) {
+        for pod in pods.iter().filter(|pod| is_meant(pod)).take(max) {
             let (namespace, pod) = (text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"]));
             let said =
                 ask(cluster, namespace, pod, &format!("{}.{name}", text(&plugin["metadata"]["namespace"]))).await;
@@ -77,10 +80,13 @@ pub(crate) fn selector(plugin: &Value) -> String {
     labels.map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join(",")
 }
 
-fn has_proxy(pod: &Value) -> bool {
+/// Whether a pod runs a proxy that should have the filter.
+pub(crate) fn is_meant(pod: &Value) -> bool {
     let containers =
         ["containers", "initContainers"].map(|key| pod["spec"][key].as_array().cloned().unwrap_or_default());
-    pod["status"]["phase"] == "Running" && containers.iter().flatten().any(|c| c["name"] == PROXY_CONTAINER)
+    pod["status"]["phase"] == "Running"
+        && pod["metadata"]["labels"][TRACED] != "false"
+        && containers.iter().flatten().any(|c| c["name"] == PROXY_CONTAINER)
 }
 
 async fn ask(

@@ -1,0 +1,78 @@
+//! Envoy's own tracing and access logs, as `tracing.mode=native` sets them up.
+
+use std::collections::BTreeSet;
+
+use otelmesh::telemetry::{Log, Span};
+use otelmesh_e2e::mesh::{FRONTEND, GATEWAY, HOPS, Mesh};
+use otelmesh_e2e::tools::run;
+use serde_json::{Value, json};
+
+const MARKED: &str = "http://frontend.shop:8080/orders/marked";
+
+#[test]
+fn native_mode_traces_and_logs_with_attributes_and_the_traces_ids() {
+    let mesh = Mesh::enter("native");
+    mesh.lend(&provider(mesh.receiver.grpc().port()));
+    let values = mesh.values(&json!({"tracing": {"mode": "native", "native": {
+        "provider": "native", "samplingPercentage": 100.0, "environment": "test", "accessLogs": true,
+    }}}));
+    run(mesh.otelmesh(&["install", "--yes", "-f"]).arg(values));
+    mesh.wait_until("Envoy's own spans and logs arrive", || {
+        mesh.requests("client", &["-n", "3", FRONTEND]);
+        let now = mesh.snapshot();
+        now.spans().len() >= HOPS && now.logs().len() >= HOPS
+    });
+    // By a path of their own: what came before may have met the old configuration.
+    let answers = mesh.requests("client", &["-n", "20", MARKED]);
+    assert_eq!(answers.bad(), 0, "{answers:?}");
+    let marked = || -> Vec<Span> {
+        let spans = mesh.snapshot().spans();
+        let is = |value: &Value| value.as_str().is_some_and(|url| url.ends_with("/orders/marked"));
+        spans.into_iter().filter(|span| span.attributes.values().any(is)).collect()
+    };
+    mesh.wait_until("20 traces", || marked().len() >= 20 * HOPS);
+    let spans = marked();
+    for span in &spans {
+        assert_eq!(span.attributes["deployment.environment.name"], "test", "the environment's tag: {span:?}");
+        assert_eq!(span.attributes["service.version"], "unknown", "the version's tag: {span:?}");
+    }
+    let ids: BTreeSet<_> = spans.iter().map(|span| (span.trace_id.clone(), span.span_id.clone())).collect();
+    let of_them = || -> Vec<Log> {
+        let logs = mesh.snapshot().logs();
+        logs.into_iter().filter(|log| ids.contains(&(log.trace_id.clone(), log.span_id.clone()))).collect()
+    };
+    mesh.wait_until("a log for each span", || of_them().len() >= ids.len());
+    let logs = of_them();
+    for log in &logs {
+        assert_eq!(log.attributes["http.request.method"], "GET", "{log:?}");
+        assert_eq!(log.attributes["http.response.status_code"], "200", "{log:?}");
+        assert_eq!(log.attributes["k8s.namespace.name"], "shop", "{log:?}");
+    }
+    assert_eq!((spans.len(), logs.len()), (20 * HOPS, 20 * HOPS));
+    mesh.done(&format!(
+        "20 requests, 0 failed; {} of {} spans and {} logs received",
+        spans.len(),
+        20 * HOPS,
+        logs.len()
+    ));
+}
+
+/// Where Istio's mesh configuration has its provider `native`, which leads to the test's receiver.
+fn provider(port: u16) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tracing"}},
+        {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "backend", "namespace": "tracing"},
+            "spec": {"ports": [{"name": "grpc", "port": 4317, "targetPort": port}]},
+        },
+        {
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {
+                "name": "backend", "namespace": "tracing", "labels": {"kubernetes.io/service-name": "backend"},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "grpc", "port": port}],
+            "endpoints": [{"addresses": [GATEWAY.to_string()], "conditions": {"ready": true}}],
+        },
+    ]})
+}
