@@ -70,10 +70,8 @@ e2e-api: wasm envoy ## The chart and the command against real Helm, Kubernetes, 
 	@e2e/run-tests.sh api
 
 e2e: wasm envoy ## The whole product on a real mesh: brings the cluster up, tests on it, and removes it
-	$(call say,'bringing up a cluster')
-	@e2e/kind/cluster.sh up $(KIND_ARGS)
-	$(call say,'testing')
-	@e2e/run-tests.sh cluster; status=$$?; e2e/kind/cluster.sh down; exit $$status
+	$(call say,'bringing up a cluster and testing on it')
+	@e2e/kind/cluster.sh up $(KIND_ARGS) && e2e/run-tests.sh cluster; status=$$?; e2e/kind/cluster.sh down; exit $$status
 
 kind-up: ## A Kubernetes cluster with Istio, by kind; KIND_ARGS=--images=pull|build
 	@e2e/kind/cluster.sh up $(KIND_ARGS)

@@ -2,7 +2,7 @@
 # Runs groups of tests one after the other and ends with a line for each: its name and how many tests ran. Stops at
 # nothing, so that one run shows all that is broken. Fails when a test failed, was ignored, or when a group ran none.
 #
-# Usage: run-tests.sh GROUP…, of which there are: unit envoy registry api
+# Usage: run-tests.sh GROUP…, of which there are: unit envoy registry api cluster
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -73,6 +73,13 @@ for group in "$@"; do
       run 'chart against the collector' cargo test -p otelmesh-e2e --test collector --test dashboards --test load --test topology
       run 'chart against promtool' cargo test -p otelmesh-e2e --test rules
       run 'commands against an API server' cargo test -p otelmesh-e2e --test api
+      ;;
+    cluster)
+      build_command
+      # Where the cluster is there is no registry of crates.
+      cargo test -p otelmesh-e2e --test cluster --no-run || failed=1
+      run 'a real mesh' e2e/kind/cluster.sh run cargo test --offline -p otelmesh-e2e --test cluster -- \
+        --test-threads=1 --nocapture
       ;;
     *)
       echo "run-tests: no group $group" >&2
