@@ -37,6 +37,7 @@ fn a_bare_mesh_gets_linked_spans_and_logs_in_every_format_by_both_deliveries() {
         for workload in ["client", "frontend", "backend"] {
             assert_balanced(&mesh, workload);
         }
+        assert_measured(&mesh);
     }
     let after = run(&mut mesh.otelmesh(&["check"]));
     assert!(after.contains("√ no check failed"), "{after}");
@@ -84,12 +85,19 @@ fn headers(format: &str, trace: &str) -> Vec<String> {
 /// Each hop is the child of the one before, and says whose it is.
 fn assert_linked(spans: &[Span], node: &str) {
     let mut parent = PARENT.to_owned();
-    for (service, kind) in [("client", "CLIENT"), ("frontend", "SERVER"), ("frontend", "CLIENT"), ("backend", "SERVER")]
-    {
+    for (service, kind, peer) in [
+        ("client", "CLIENT", "frontend"),
+        ("frontend", "SERVER", "client"),
+        ("frontend", "CLIENT", "backend"),
+        ("backend", "SERVER", "frontend"),
+    ] {
         let span = spans.iter().find(|span| span.parent_span_id == parent);
         let span = span.unwrap_or_else(|| panic!("{service} {kind} has no parent {parent}: {spans:#?}"));
         assert_eq!((span.service.as_str(), span.kind.as_str()), (service, kind), "{spans:#?}");
         assert_eq!(span.attributes["http.response.status_code"], 200);
+        // From the certificates of mutual TLS, on both sides.
+        let identity = format!("spiffe://cluster.local/ns/shop/sa/{peer}");
+        assert_eq!(span.text("otelmesh.peer.principal"), identity, "{service} {kind}: {:#?}", span.attributes);
         let resource = |key: &str| span.resource.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         assert_eq!(resource("k8s.namespace.name"), "shop");
         assert!(resource("k8s.pod.name").starts_with(&format!("{service}-")), "{:#?}", span.resource);
@@ -113,6 +121,26 @@ fn assert_carried(format: &str, last: &str) {
         for name in expected {
             assert!(headers[name].is_array(), "{format}: no {name} in {headers}");
         }
+    }
+}
+
+/// Every workload tells how long its exchanges took, and whose pod it is.
+fn assert_measured(mesh: &Mesh) {
+    for (service, metric) in [
+        ("client", "http.client.request.duration"),
+        ("frontend", "http.server.request.duration"),
+        ("frontend", "http.client.request.duration"),
+        ("backend", "http.server.request.duration"),
+    ] {
+        mesh.wait_until(&format!("{metric} of {service} arrives"), || {
+            mesh.snapshot().points().iter().any(|point| {
+                point.service == service
+                    && point.name == metric
+                    && point.count > 0
+                    && point.attributes["http.response.status_code"] == 200
+                    && point.resource["k8s.deployment.name"] == service
+            })
+        });
     }
 }
 
