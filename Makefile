@@ -69,7 +69,7 @@ e2e-api: wasm envoy ## The chart and the command against real Helm, Kubernetes, 
 	$(call say,'testing')
 	@e2e/run-tests.sh api
 
-e2e: wasm envoy ## The whole product on a real mesh: brings the cluster up, tests on it, and removes it
+e2e: $(TRAP) envoy ## The whole product on a real mesh: brings the cluster up, tests on it, and removes it
 	$(call say,'bringing up a cluster and testing on it')
 	@e2e/kind/cluster.sh up $(KIND_ARGS) && e2e/run-tests.sh cluster; status=$$?; e2e/kind/cluster.sh down; exit $$status
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -165,6 +165,14 @@ impl Mesh {
     fn push(&self) -> String {
         let mut command = self.otelmesh(&["image", "push", &format!("{REGISTRY}/otelmesh/filter"), "-o", "json"]);
         let pushed: Value = serde_json::from_str(&run(&mut command)).expect("JSON");
+        pushed["digest"].as_str().expect("a digest").to_owned()
+    }
+
+    /// Pushes another module under a tag of its own, and gives its digest.
+    pub fn push_module(&self, module: &Path, tag: &str) -> String {
+        let target = format!("{REGISTRY}/otelmesh/filter:{tag}");
+        let said = run(self.otelmesh(&["image", "push", &target, "-o", "json", "--wasm"]).arg(module));
+        let pushed: Value = serde_json::from_str(&said).expect("JSON");
         pushed["digest"].as_str().expect("a digest").to_owned()
     }
 
@@ -380,6 +388,36 @@ impl Mesh {
         self.receiver.snapshot()
     }
 
+    /// What Istio's provider `native` names in its mesh configuration: a Service that leads to the test's receiver.
+    pub fn native_backend(&self) -> Value {
+        let port = self.receiver.grpc().port();
+        json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tracing"}},
+            {
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "backend", "namespace": "tracing"},
+                "spec": {"ports": [{"name": "grpc", "port": 4317, "targetPort": port}]},
+            },
+            {
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {
+                    "name": "backend", "namespace": "tracing", "labels": {"kubernetes.io/service-name": "backend"},
+                },
+                "addressType": "IPv4",
+                "ports": [{"name": "grpc", "port": port}],
+                "endpoints": [{"addresses": [GATEWAY.to_string()], "conditions": {"ready": true}}],
+            },
+        ]})
+    }
+
+    /// What the Envoy of a workload's sidecar answers on its admin interface.
+    pub fn envoy(&self, workload: &str, path: &str) -> String {
+        let (namespace, workload) = workload.split_once('/').unwrap_or((SHOP, workload));
+        let workload = format!("deployment/{workload}");
+        let exec =
+            ["-n", namespace, "exec", &workload, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", path];
+        self.kubectl(&exec)
+    }
+
     /// The spans of a trace, once there are so many.
     pub fn spans_of(&self, trace: &str, count: usize) -> Vec<Span> {
         let of = |snapshot: &Snapshot| -> Vec<Span> {
@@ -421,20 +459,7 @@ impl Mesh {
 
     /// The filter's counters, over the sidecars of a workload.
     pub fn counters(&self, workload: &str) -> Vec<(String, u64)> {
-        let (namespace, workload) = workload.split_once('/').unwrap_or((SHOP, workload));
-        let stats = self.kubectl(&[
-            "-n",
-            namespace,
-            "exec",
-            &format!("deployment/{workload}"),
-            "-c",
-            "istio-proxy",
-            "--",
-            "pilot-agent",
-            "request",
-            "GET",
-            "stats?filter=otelmesh_",
-        ]);
+        let stats = self.envoy(workload, "stats?filter=otelmesh_");
         let line = |line: &str| {
             let (name, value) = line.rsplit_once(": ")?;
             Some((name.strip_prefix("wasmcustom.otelmesh_")?.to_owned(), value.parse().ok()?))

@@ -51,3 +51,29 @@ fn every_counter_stands_in_the_table_and_no_other() {
         assert!(stats::names().any(|known| known == name), "README.md names a counter {name} that is none");
     }
 }
+
+/// The sources of the tests against real parts.
+fn tests_of_real_parts(dir: &std::path::Path, text: &mut String) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests_of_real_parts(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn what_we_claim_beside_others_is_held_by_a_test_that_is_there() {
+    let mut tests = String::new();
+    tests_of_real_parts(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/tests"), &mut tests);
+    let (_, table) = README.split_once("## Beside others").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let claims: Vec<&str> = table.lines().filter(|line| line.contains("| ● |")).collect();
+    assert!(claims.len() > 10);
+    for claim in claims {
+        let name = claim.rsplit('`').nth(1).unwrap_or_else(|| panic!("no test in {claim}"));
+        assert!(tests.contains(&format!("fn {name}()")), "there is no test {name}");
+    }
+}

@@ -61,7 +61,7 @@ impl HistoryArgs {
             anyhow::Ok(Installed::read(&cluster, &self.release.release()).await?)
         })?;
         if installed.revisions.is_empty() {
-            bail!("{}", none(&installed));
+            bail!("{}", installed.absent());
         }
         let mut text = String::new();
         let mut list = Vec::new();
@@ -117,7 +117,7 @@ impl RollbackArgs {
             };
             let Some(revision) = installed.revision(number) else {
                 if installed.revisions.is_empty() {
-                    bail!("{}", none(&installed));
+                    bail!("{}", installed.absent());
                 }
                 let numbers: Vec<String> = installed.revisions.iter().map(|r| r.number.to_string()).collect();
                 bail!(
@@ -144,12 +144,7 @@ fn before(installed: &Installed) -> Result<u32> {
     }
     match installed.revisions.iter().rev().find(|revision| revision.number < complete) {
         Some(revision) => Ok(revision.number),
-        None if installed.revisions.is_empty() => bail!("{}", none(installed)),
+        None if installed.revisions.is_empty() => bail!("{}", installed.absent()),
         None => bail!("there is no revision before {complete} to go back to; `otelmesh history` lists what is stored"),
     }
-}
-
-fn none(installed: &Installed) -> String {
-    let release = &installed.release;
-    format!("there is no release {} in namespace {}; `otelmesh install` makes one", release.name, release.namespace)
 }

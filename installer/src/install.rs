@@ -141,11 +141,7 @@ impl UpgradeArgs {
             let release = install.release.release();
             let installed = Installed::read(&cluster, &release).await?;
             if installed.state() == State::NotInstalled {
-                bail!(
-                    "there is no release {} in namespace {}; `otelmesh install` makes one",
-                    release.name,
-                    release.namespace
-                );
+                bail!(installed.absent());
             }
             let mut sources = install.sources.clone();
             if (none || self.reuse_values)

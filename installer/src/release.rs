@@ -59,6 +59,12 @@ impl ReleaseArgs {
 // === impl Installed ===
 
 impl Installed {
+    /// What to say where something needs the release and it is not there.
+    pub fn absent(&self) -> String {
+        let Release { name, namespace } = &self.release;
+        format!("there is no release {name} in namespace {namespace}; `otelmesh install` makes one")
+    }
+
     /// Asks the cluster.
     ///
     /// # Errors

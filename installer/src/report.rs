@@ -129,11 +129,7 @@ impl ReportArgs {
             let release = self.release.release();
             let installed = Installed::read(&cluster, &release).await?;
             if installed.state() == State::NotInstalled {
-                bail!(
-                    "there is no release {} in namespace {}; `otelmesh install` makes one",
-                    release.name,
-                    release.namespace
-                );
+                bail!(installed.absent());
             }
             Report::make(&cluster, &installed, self.max_proxies).await
         })?;

@@ -174,11 +174,7 @@ impl VerifyArgs {
             let release = self.release.release();
             let installed = Installed::read(&cluster, &release).await?;
             let Some(revision) = installed.current().filter(|_| installed.state() != State::NotInstalled) else {
-                bail!(
-                    "there is no release {} in namespace {}; `otelmesh install` makes one",
-                    release.name,
-                    release.namespace
-                );
+                bail!(installed.absent());
             };
             let values = over(&revision.values, Sources::default()).merge(Chart::embedded()?.defaults())?;
             if values["tracing"]["mode"] != "filter" {

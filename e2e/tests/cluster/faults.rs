@@ -4,7 +4,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use otelmesh_e2e::mesh::{Books, Mesh};
+use otelmesh_e2e::mesh::{Books, FRONTEND, Mesh};
 use otelmesh_e2e::tools::{root, run};
 use serde_json::json;
 
@@ -80,7 +80,8 @@ fn no_request_fails_and_no_record_is_lost_unaccounted_for() {
     bad_configuration(&mesh);
     bad_image(&mesh);
     no_registry(&mesh);
-    mesh.done("7 faults under load, 0 requests failed, 0 records dropped by the filter");
+    panic(&mesh);
+    mesh.done("9 faults under load, 0 requests failed, 0 records dropped by the filter");
 }
 
 /// A pluginConfig that cannot be used switches the filter off, is counted, and is found and mended by the command.
@@ -119,6 +120,23 @@ fn bad_image(mesh: &Mesh) {
     println!(
         "    an image that is not there         {requests:>4} requests, 0 failed; found by check, mended by rollback"
     );
+}
+
+/// A filter that panics costs no request by either delivery, is counted, and is found.
+fn panic(mesh: &Mesh) {
+    let digest = mesh.push_module(&root().join("target/otelmesh-trap-guarded.wasm"), "trap");
+    for delivery in ["wasmplugin", "envoyfilter"] {
+        mesh.install(&json!({"filter": {"delivery": delivery, "image": {"digest": digest}}}));
+        let before = mesh.counter("client", "panics");
+        let (answers, bad) =
+            mesh.under_load(6, || mesh.requests("client", &["-n", "4", "-H", "x-otelmesh-trap: request", FRONTEND]));
+        assert_eq!((answers.bad(), bad.bad()), (0, 0), "{delivery}: {answers:?} {bad:?}");
+        mesh.wait_until("the panic is counted", || mesh.counter("client", "panics") > before);
+        let requests = answers.requests + bad.requests;
+        println!(
+            "    a panic under {delivery:<12}         {requests:>4} requests, 0 failed; counted, that worker goes on without"
+        );
+    }
 }
 
 /// A pod that starts while the registry is away serves without the filter.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use otelmesh::chart::Chart;
-use otelmesh_e2e::mesh::{FRONTEND, GATEWAY, HOPS, Mesh, REGISTRY};
+use otelmesh_e2e::mesh::{FRONTEND, HOPS, Mesh};
 use otelmesh_e2e::tools::run;
 use serde_json::{Value, json};
 
@@ -43,21 +43,7 @@ fn upgrades_and_the_end_cost_no_request_and_leave_istios_own_tracing_at_work() {
     requests += answers.requests;
     assert_eq!(left(&mesh), [""; 0]);
     mesh.wait_until("no proxy has the filter", || {
-        !mesh
-            .kubectl(&[
-                "-n",
-                "shop",
-                "exec",
-                "deployment/client",
-                "-c",
-                "istio-proxy",
-                "--",
-                "pilot-agent",
-                "request",
-                "GET",
-                "config_dump?resource=ecds_filters",
-            ])
-            .contains("otelmesh")
+        !mesh.envoy("client", "config_dump?resource=ecds_filters").contains("otelmesh")
     });
     native(&mesh);
     mesh.done(&format!(
@@ -72,9 +58,7 @@ fn push_another(mesh: &Mesh) -> String {
     module.extend(b"\0\x05\x04next");
     let file = mesh.file("next.wasm", &Value::Null);
     fs::write(&file, module).expect("a writable directory");
-    let target = format!("{REGISTRY}/otelmesh/filter:next");
-    let said = run(mesh.otelmesh(&["image", "push", &target, "-o", "json", "--wasm"]).arg(file));
-    serde_json::from_str::<Value>(&said).expect("JSON")["digest"].as_str().expect("a digest").to_owned()
+    mesh.push_module(&file, "next")
 }
 
 fn image(mesh: &Mesh) -> String {
@@ -95,28 +79,12 @@ fn left(mesh: &Mesh) -> Vec<String> {
 
 /// Istio's own tracer, which the filter's Telemetry had switched off, reports again.
 fn native(mesh: &Mesh) {
-    let port = mesh.receiver.grpc().port();
-    mesh.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tracing"}},
-        {
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "backend", "namespace": "tracing"},
-            "spec": {"ports": [{"name": "grpc", "port": 4317, "targetPort": port}]},
-        },
-        {
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {
-                "name": "backend", "namespace": "tracing", "labels": {"kubernetes.io/service-name": "backend"},
-            },
-            "addressType": "IPv4",
-            "ports": [{"name": "grpc", "port": port}],
-            "endpoints": [{"addresses": [GATEWAY.to_string()], "conditions": {"ready": true}}],
-        },
-        {
-            "apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry",
-            "metadata": {"name": "native", "namespace": "istio-system"},
-            "spec": {"tracing": [{"providers": [{"name": "native"}], "randomSamplingPercentage": 100.0}]},
-        },
-    ]}));
+    mesh.apply(&mesh.native_backend());
+    mesh.apply(&json!({
+        "apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry",
+        "metadata": {"name": "native", "namespace": "istio-system"},
+        "spec": {"tracing": [{"providers": [{"name": "native"}], "randomSamplingPercentage": 100.0}]},
+    }));
     let before = mesh.snapshot().spans().len();
     mesh.wait_until("Istio's own tracer reports", || {
         mesh.requests("client", &["-n", "3", FRONTEND]);

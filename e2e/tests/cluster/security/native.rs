@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use otelmesh::telemetry::{Log, Span};
-use otelmesh_e2e::mesh::{FRONTEND, GATEWAY, HOPS, Mesh};
+use otelmesh_e2e::mesh::{FRONTEND, HOPS, Mesh};
 use otelmesh_e2e::tools::run;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ const MARKED: &str = "http://frontend.shop:8080/orders/marked";
 #[test]
 fn native_mode_traces_and_logs_with_attributes_and_the_traces_ids() {
     let mesh = Mesh::enter("native");
-    mesh.lend(&provider(mesh.receiver.grpc().port()));
+    mesh.lend(&mesh.native_backend());
     let values = mesh.values(&json!({"tracing": {"mode": "native", "native": {
         "provider": "native", "samplingPercentage": 100.0, "environment": "test", "accessLogs": true,
     }}}));
@@ -55,24 +55,4 @@ fn native_mode_traces_and_logs_with_attributes_and_the_traces_ids() {
         20 * HOPS,
         logs.len()
     ));
-}
-
-/// Where Istio's mesh configuration has its provider `native`, which leads to the test's receiver.
-fn provider(port: u16) -> Value {
-    json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tracing"}},
-        {
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "backend", "namespace": "tracing"},
-            "spec": {"ports": [{"name": "grpc", "port": 4317, "targetPort": port}]},
-        },
-        {
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {
-                "name": "backend", "namespace": "tracing", "labels": {"kubernetes.io/service-name": "backend"},
-            },
-            "addressType": "IPv4",
-            "ports": [{"name": "grpc", "port": port}],
-            "endpoints": [{"addresses": [GATEWAY.to_string()], "conditions": {"ready": true}}],
-        },
-    ]})
 }
