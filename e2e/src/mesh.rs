@@ -147,8 +147,10 @@ impl Mesh {
         mesh.clear();
         mesh.apply_file("shop.yaml");
         mesh.wait_for_shop();
-        // A test that failed may have left books that do not add up; a proxy keeps them for as long as it lives.
-        if !["spans", "logs"].iter().all(|signal| mesh.books(signal).are_settled()) {
+        // A test that failed may have left books that do not add up, or a panic; a proxy keeps them for as long as it lives.
+        let settled = ["spans", "logs"].iter().all(|signal| mesh.books(signal).are_settled());
+        let panicked = ["client", "frontend", "backend"].iter().any(|workload| mesh.counter(workload, "panics") > 0);
+        if !settled || panicked {
             mesh.renew_shop();
         }
         mesh
