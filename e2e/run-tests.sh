@@ -78,8 +78,7 @@ for group in "$@"; do
       build_command
       # Where the cluster is there is no registry of crates.
       cargo test -p otelmesh-e2e --test cluster --no-run || failed=1
-      run 'a real mesh' e2e/kind/cluster.sh run cargo test --offline -p otelmesh-e2e --test cluster -- \
-        --test-threads=1 --nocapture
+      run 'a real mesh' e2e/kind/subjects.sh
       ;;
     *)
       echo "run-tests: no group $group" >&2

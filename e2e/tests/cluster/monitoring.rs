@@ -248,8 +248,9 @@ fn assert_silent(mesh: &Mesh, prometheus: &Prometheus) {
         let rules = prometheus.rules();
         rules.iter().all(|(_, rule)| rule["health"] == "ok") && prometheus.inactive() == ALERTS
     });
-    let scaling = prometheus.query("otelmesh_collector_accepted_spans_per_second");
-    assert_eq!(scaling.len(), 1, "what the autoscaler follows: {scaling:?}");
+    prometheus.until(mesh, "what the autoscaler follows is there", || {
+        prometheus.query("otelmesh_collector_accepted_spans_per_second").len() == 1
+    });
 }
 
 /// Every query of every dashboard that is installed gives data.
