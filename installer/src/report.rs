@@ -13,8 +13,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::checks::Snapshot;
-use crate::checks::snapshot::proxies::Runs;
+use crate::checks::snapshot::proxies::{self, Runs};
 use crate::cluster::{Cluster, ClusterArgs, block_on};
 use crate::output::Format;
 use crate::release::{Installed, ReleaseArgs, State};
@@ -163,8 +162,7 @@ impl Report {
                 Err(reason) => report.silent.push(format!("{name}: {reason}")),
             }
         }
-        let snapshot = Snapshot::after(cluster, installed, max_proxies).await?;
-        for proxy in snapshot.proxies.map_err(|e| anyhow::anyhow!("no proxy could be asked: {e}"))? {
+        for proxy in proxies::of(cluster, installed, max_proxies).await? {
             match proxy.said {
                 Ok((runs, counters)) => report.proxies.add(runs, &counters),
                 Err(reason) => report.silent.push(format!("{}: {reason}", proxy.pod)),

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::chart::Chart;
-use crate::checks::Snapshot;
+use crate::checks::snapshot::proxies;
 use crate::cluster::{Cluster, ClusterArgs, block_on};
 use crate::install::over;
 use crate::output;
@@ -222,10 +222,7 @@ impl VerifyArgs {
             (Some(to), ..) => Way::to_pod(to, &self.path),
             (None, Some(from), Some(url)) => Way::from_pod(from, url),
             (None, _, Some(url)) => Ok(Way::Here { url: url.clone() }),
-            _ => {
-                let snapshot = Snapshot::after(cluster, installed, MAX_PROXIES).await?;
-                Way::find(cluster, &snapshot, &self.path).await
-            }
+            _ => Way::find(cluster, &proxies::of(cluster, installed, MAX_PROXIES).await?, &self.path).await,
         }
     }
 
@@ -302,8 +299,7 @@ async fn probe(cluster: &Cluster, way: &Way, format: Format) -> Result<Probe> {
 
 /// Spans and logs that the collector took from all proxies that answer.
 async fn counters(cluster: &Cluster, installed: &Installed) -> Result<[i64; 2]> {
-    let snapshot = Snapshot::after(cluster, installed, MAX_PROXIES).await?;
-    let proxies = snapshot.proxies.map_err(|e| anyhow::anyhow!("no proxy could be asked: {e}"))?;
+    let proxies = proxies::of(cluster, installed, MAX_PROXIES).await?;
     let said: Vec<_> = proxies.iter().filter_map(|proxy| proxy.said.as_ref().ok()).collect();
     let sum = |name: &str| said.iter().filter_map(|(_, counters)| counters.get(name)).sum();
     Ok([sum("spans_exported"), sum("logs_exported")])

@@ -110,9 +110,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::before`].
     pub async fn after(cluster: &Cluster, installed: &Installed, max_proxies: usize) -> Result<Self, ClusterError> {
-        let objects = installed.current().map(|revision| revision.objects.clone()).unwrap_or_default();
-        let root = installed.current().and_then(|r| r.values["mesh"]["rootNamespace"].as_str());
-        let root = root.unwrap_or("istio-system").to_owned();
+        let (objects, root) = applied(installed);
         let mut snapshot = Self::take(cluster, &installed.release, objects, &root).await?;
         snapshot.state = installed.state();
         if snapshot.missing_kinds.is_empty() {
@@ -130,7 +128,9 @@ impl Snapshot {
             };
             snapshot.health.push((id, health));
         }
-        snapshot.proxies = proxies::look(cluster, &snapshot, max_proxies).await.map_err(|e| e.to_string());
+        snapshot.proxies = proxies::look(cluster, &snapshot.objects, &snapshot.root_namespace, max_proxies)
+            .await
+            .map_err(|e| e.to_string());
         Ok(snapshot)
     }
 
@@ -199,8 +199,7 @@ impl Snapshot {
 
     /// The release's own objects that bring the filter into proxies: of Istio's kinds, those that name an image.
     pub fn plugins(&self) -> impl Iterator<Item = &Value> {
-        let bring = |object: &&Value| !filter_images(std::slice::from_ref(*object)).is_empty();
-        self.objects.iter().filter(bring)
+        plugins(&self.objects)
     }
 
     /// The mesh's configuration, of every revision of Istio, with the ConfigMap's name.
@@ -212,6 +211,18 @@ impl Snapshot {
         };
         Ok(self.mesh_configs.as_ref().map_err(Clone::clone)?.iter().map(read).collect())
     }
+}
+
+/// The objects of the current revision, and the root namespace that it was made for.
+fn applied(installed: &Installed) -> (Vec<Value>, String) {
+    let objects = installed.current().map(|revision| revision.objects.clone()).unwrap_or_default();
+    let root = installed.current().and_then(|r| r.values["mesh"]["rootNamespace"].as_str());
+    (objects, root.unwrap_or("istio-system").to_owned())
+}
+
+/// See [`Snapshot::plugins`].
+fn plugins(objects: &[Value]) -> impl Iterator<Item = &Value> {
+    objects.iter().filter(|object| !filter_images(std::slice::from_ref(*object)).is_empty())
 }
 
 async fn look_at(cluster: &Cluster, kind: &str, labels: &str) -> Looked {

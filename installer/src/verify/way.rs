@@ -15,7 +15,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
-use crate::checks::Snapshot;
+use crate::checks::snapshot::Proxy;
 use crate::checks::snapshot::proxies::Runs;
 use crate::cluster::{Cluster, causes};
 
@@ -74,10 +74,8 @@ impl Way {
     }
 
     /// To an application whose proxy runs the filter, and whose Service says that it speaks HTTP.
-    pub(super) async fn find(cluster: &Cluster, snapshot: &Snapshot, path: &str) -> Result<Self> {
-        let runs =
-            |proxy: &&crate::checks::snapshot::Proxy| proxy.said.as_ref().is_ok_and(|said| said.0 == Runs::Filter);
-        let proxies = snapshot.proxies.as_ref().map_err(|e| anyhow::anyhow!("no proxy could be asked: {e}"))?;
+    pub(super) async fn find(cluster: &Cluster, proxies: &[Proxy], path: &str) -> Result<Self> {
+        let runs = |proxy: &&Proxy| proxy.said.as_ref().is_ok_and(|said| said.0 == Runs::Filter);
         let filtered: Vec<&str> = proxies.iter().filter(runs).map(|proxy| proxy.pod.as_str()).collect();
         if filtered.is_empty() {
             bail!("no proxy runs the filter\n`otelmesh check` says why");

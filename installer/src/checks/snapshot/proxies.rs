@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::Snapshot;
 use crate::cluster::{Cluster, ClusterError};
+use crate::release::Installed;
 
 /// Envoy's admin interface in Istio's proxies.
 const ADMIN_PORT: u16 = 15000;
@@ -47,14 +47,28 @@ pub enum Runs {
     NoListener,
 }
 
+/// Asks at most so many of the proxies that a release is for, and looks at nothing else.
+///
+/// # Errors
+/// [`ClusterError`] if not even the pods could be listed.
+pub(crate) async fn of(cluster: &Cluster, installed: &Installed, max: usize) -> Result<Vec<Proxy>, ClusterError> {
+    let (objects, root) = super::applied(installed);
+    look(cluster, &objects, &root, max).await
+}
+
 /// Asks at most so many.
-pub(super) async fn look(cluster: &Cluster, snapshot: &Snapshot, max: usize) -> Result<Vec<Proxy>, ClusterError> {
+pub(super) async fn look(
+    cluster: &Cluster,
+    objects: &[Value],
+    root_namespace: &str,
+    max: usize,
+) -> Result<Vec<Proxy>, ClusterError> {
     let kind = cluster.kind_of(&serde_json::json!({"apiVersion": "v1", "kind": "Pod"})).await?;
     let mut proxies = Vec::new();
-    for plugin in snapshot.plugins() {
+    for plugin in super::plugins(objects) {
         let namespace = plugin["metadata"]["namespace"].as_str().unwrap_or_default();
         let name = plugin["metadata"]["name"].as_str().unwrap_or_default();
-        let scope = if namespace == snapshot.root_namespace { "" } else { namespace };
+        let scope = if namespace == root_namespace { "" } else { namespace };
         let labels = selector(plugin);
         let pods = cluster.list(&kind, scope, &labels).await?;
         for pod in pods.iter().filter(|pod| is_meant(pod)).take(max) {
