@@ -33,6 +33,8 @@ wasm: ## The filter, target/otelmesh.wasm
 	$(CARGO) rustc -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm
 	@filter/fetch-wasm-opt.sh
 	$(call finish,target/wasm32-wasip1/wasm/otelmesh_filter.wasm,$(WASM))
+	@# The same without the guard, for runtimes that count instructions and don't know its exceptions.
+	@node target/wasm-opt $(WASM_OPT) target/wasm32-wasip1/wasm/otelmesh_filter.wasm -o target/otelmesh-unguarded.wasm
 	@echo "$(WASM): $$(wc -c <$(WASM)) bytes"
 
 build: ## The command, target/release/otelmesh

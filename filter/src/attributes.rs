@@ -26,6 +26,23 @@ pub enum Kind {
     Client,
 }
 
+/// The headers that records are made of, where they are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fields<'a> {
+    /// `:method`
+    pub method: &'a [u8],
+    /// `:path`, with its query.
+    pub path: &'a [u8],
+    /// `:authority`
+    pub authority: &'a [u8],
+    /// `:scheme`
+    pub scheme: &'a [u8],
+    /// `user-agent`
+    pub user_agent: &'a [u8],
+    /// `content-type`
+    pub content_type: &'a [u8],
+}
+
 /// What is kept of a request until its exchange ends; every text is valid UTF-8 and bounded.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
@@ -104,36 +121,54 @@ const GRPC_STATUS: [&str; 17] = [
 /// The codes that are a server's own fault (semantic conventions for gRPC, "Span status").
 const GRPC_SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
 
-// === impl Request ===
+// === impl Fields ===
 
-impl Request {
-    /// Takes what is needed from the header map.
-    pub fn of(headers: &Headers) -> Self {
-        let mut request = Self::default();
-        for (name, value) in headers.iter() {
-            request.see(name, value);
-        }
-        request
-    }
-
-    /// Takes note of one header; of a repeated one, the first counts.
-    pub fn see(&mut self, name: &[u8], value: &[u8]) {
+impl<'a> Fields<'a> {
+    /// Takes note of one header, if it is one of these, and answers whether it is; of a repeated one, the first counts.
+    pub fn see(&mut self, name: &[u8], value: &'a [u8]) -> bool {
         let field = match name {
             b":method" => &mut self.method,
             b":path" => &mut self.path,
             b":authority" => &mut self.authority,
             b":scheme" => &mut self.scheme,
             b"user-agent" => &mut self.user_agent,
-            b"content-type" => {
-                self.grpc |= is_grpc(value);
-                return;
-            }
-            _ => return,
+            b"content-type" => &mut self.content_type,
+            _ => return false,
         };
         if field.is_empty() {
-            *field = otlp::text(value).into_owned();
-            self.cut = self.cut.saturating_add(u32::from(value.len() > MAX_VALUE_BYTES));
+            *field = value;
         }
+        true
+    }
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Takes what is needed from the header map.
+    pub fn of(headers: &Headers) -> Self {
+        let mut fields = Fields::default();
+        for (name, value) in headers.iter() {
+            fields.see(name, value);
+        }
+        Self::new(&fields)
+    }
+
+    /// Keeps what is needed of a request's headers.
+    pub fn new(fields: &Fields<'_>) -> Self {
+        let mut request = Self { grpc: is_grpc(fields.content_type), ..Self::default() };
+        let of = [
+            (&mut request.method, fields.method),
+            (&mut request.path, fields.path),
+            (&mut request.authority, fields.authority),
+            (&mut request.scheme, fields.scheme),
+            (&mut request.user_agent, fields.user_agent),
+        ];
+        for (field, value) in of {
+            *field = otlp::text(value).into_owned();
+            request.cut = request.cut.saturating_add(u32::from(value.len() > MAX_VALUE_BYTES));
+        }
+        request
     }
 
     /// The method, if the conventions know it.
@@ -224,6 +259,9 @@ impl Response {
     }
 }
 
+/// The number of a field that gets another one.
+const FIELD: u32 = 1;
+
 /// What attributes of either convention are made of.
 struct Parts<'a> {
     request: &'a Request,
@@ -238,8 +276,11 @@ struct Parts<'a> {
     url: String,
 }
 
-/// Writes the attributes that a span and its access log share, each as field `field`, by the names of `semconv`.
-pub fn write(buf: &mut Vec<u8>, field: u32, semconv: Semconv, kind: Kind, request: &Request, response: &Response) {
+/// The attributes that a span and its access log share, by the names of `semconv`: `KeyValue` fields of a number that
+/// [`otlp::renumbered`] gives them.
+pub fn encode(semconv: Semconv, kind: Kind, request: &Request, response: &Response) -> Vec<u8> {
+    // Room for those of most exchanges.
+    let mut buf = Vec::with_capacity(1024);
     let authority = redact::authority(&request.authority);
     let (host, port) = peer::split(authority);
     let (path, query) = request.split_path();
@@ -250,7 +291,7 @@ pub fn write(buf: &mut Vec<u8>, field: u32, semconv: Semconv, kind: Kind, reques
     let default = is_url.then_some(if request.scheme == "https" { 443 } else { 80 });
     let port = port.or(default);
     let parts = Parts { request, response, path, query, host, port, peer_host, peer_port, url };
-    let mut attributes = Writer { buf: &mut *buf, field };
+    let mut attributes = Writer(&mut buf);
     if semconv != Semconv::Legacy {
         stable(&mut attributes, kind, &parts);
     }
@@ -268,7 +309,8 @@ pub fn write(buf: &mut Vec<u8>, field: u32, semconv: Semconv, kind: Kind, reques
     attributes.text("otelmesh.peer.principal", response.principal.as_deref().unwrap_or(""));
     attributes.text("envoy.response_flags", &response.flag_names());
     attributes.text("envoy.response_code_details", response.details.as_deref().unwrap_or(""));
-    request.custom.iter().for_each(|custom| custom.write(buf, field));
+    request.custom.iter().for_each(|custom| custom.write(&mut buf, FIELD));
+    buf
 }
 
 /// The stable conventions' own names.
@@ -304,21 +346,18 @@ fn stable(attributes: &mut Writer<'_>, kind: Kind, parts: &Parts<'_>) {
 }
 
 /// Attributes that nobody knows are left out.
-struct Writer<'a> {
-    buf: &'a mut Vec<u8>,
-    field: u32,
-}
+struct Writer<'a>(&'a mut Vec<u8>);
 
 impl Writer<'_> {
     fn text(&mut self, key: &str, value: &str) {
         if !value.is_empty() {
-            otlp::attribute(self.buf, self.field, key, Value::Text(value));
+            otlp::attribute(self.0, FIELD, key, Value::Text(value));
         }
     }
 
     fn int(&mut self, key: &str, value: Option<i64>) {
         if let Some(value) = value {
-            otlp::attribute(self.buf, self.field, key, Value::Int(value));
+            otlp::attribute(self.0, FIELD, key, Value::Int(value));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! phase still has.
 
 use crate::attributes::custom::Custom;
-use crate::attributes::{Kind, Request, Response};
+use crate::attributes::{Fields, Kind, Request, Response};
 use crate::config::{BAGGAGE_BYTES, BAGGAGE_MEMBERS};
 use crate::export::Exporter;
 use crate::host::{Headers, Host, MapKind};
@@ -19,7 +19,7 @@ use crate::settings::Settings;
 use crate::span::Exchange as Record;
 use crate::stats::{Counter, Signal, Stats};
 use crate::table::Table;
-use crate::{log, otlp, span};
+use crate::{attributes, log, span};
 
 /// An exchange under way.
 #[derive(Debug)]
@@ -180,12 +180,14 @@ impl Exchange {
             response.backend_latency = scene.host.integer(&["response", "backend_latency"]);
             response.pool_ready = scene.host.integer(&["upstream", "cx_pool_ready_duration"]);
         }
+        // Span and log have them alike, and most of what is encoded is these.
+        let shared = attributes::encode(settings.config.semconv, kind, &open.request, &response);
         let record = Record {
             context: &open.context,
             parent: open.parent.as_ref(),
             link: open.link.as_ref(),
             kept,
-            semconv: settings.config.semconv,
+            attributes: &shared,
             tracestate: &open.tracestate,
             kind,
             start: open.start,
@@ -206,14 +208,19 @@ impl Exchange {
 
 /// Reads the context, begins our span, and says what to change in the headers.
 fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Headers, start: u64) -> (State, Vec<Change>) {
-    if let Some(counter) = settings.ignores(headers) {
+    let (mut fields, mut carrier) = (Fields::default(), Carrier::default());
+    for (name, value) in headers.iter() {
+        if !fields.see(name, value) {
+            carrier.see(name, value);
+        }
+    }
+    if let Some(counter) = settings.ignores(&fields) {
         scene.stats.count(counter);
         return (State::Ignored, Vec::new());
     }
     let known_kind = settings.early_kind(scene.host);
     let kind = known_kind.unwrap_or(Kind::Server);
     let propagators = settings.propagators(kind);
-    let carrier = Carrier::of(headers);
     let mut found = propagators.extract(&carrier);
     count(&found, scene.stats);
     if carrier.came().has(Name::Baggage) && is_over_limits(headers) {
@@ -225,7 +232,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
     }
     let mut request = None;
     let rule = if found.decision.is_none() && !settings.rules.is_empty() {
-        let request = request.insert(Request::of(headers));
+        let request = request.insert(Request::new(&fields));
         rules::first(&settings.rules, &rules::Subject { request, headers, kind })
     } else {
         None
@@ -246,9 +253,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
             scene.stats.count(Counter::HostErrors);
         }
     }
-    let host = headers.get(b":authority").map(otlp::text).unwrap_or_default();
-    let host = Request::host_of(&host);
-    let changes = propagators.inject(&carrier, &found, &context, host);
+    let changes = propagators.inject(&carrier, &found, &context, fields.authority);
     // Nothing of an exchange that leaves no record need be kept, and of one that is measured only little.
     let recorded = settings.may_record(&context);
     let open = Open {
@@ -259,6 +264,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         tracestate: if recorded { found.tracestate } else { String::new() },
         start,
         request: if settings.may_tell(&context) {
+            let request = request.unwrap_or_else(|| Request::new(&fields));
             settings.capture(headers, request, recorded, scene.stats)
         } else {
             Request::default()

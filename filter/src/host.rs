@@ -9,6 +9,9 @@
 #[cfg(all(target_arch = "wasm32", target_os = "wasi"))]
 #[allow(unsafe_code)]
 mod envoy;
+#[cfg(any(test, all(target_arch = "wasm32", target_os = "wasi")))]
+#[allow(unsafe_code)]
+mod heap;
 #[cfg(test)]
 pub(crate) mod fake;
 
@@ -98,7 +101,7 @@ pub trait Host {
     }
     /// A text attribute, bounded and valid; `None` where it is empty.
     fn text(&self, path: &[&str]) -> Option<String> {
-        Some(otlp::text(&self.property(path)?).into_owned()).filter(|text| !text.is_empty())
+        Some(otlp::owned_text(self.property(path)?)).filter(|text| !text.is_empty())
     }
     /// Sets a property of the exchange at hand: `wasm.NAME` in Envoy's filter state.
     fn set_property(&mut self, name: &str, value: &[u8]) -> Result<(), Status>;

@@ -2,9 +2,7 @@
 //! with the span's ids and flags, the severity, a body that a person can read, and the span's attributes plus sizes and
 //! duration. Both of its times are the exchange's end: that is when it happened and when it was seen.
 
-use std::borrow::Cow;
-
-use crate::attributes::{self, Kind, Request};
+use crate::attributes::{Kind, Request};
 use crate::config::body::{Body, Field, Piece};
 use crate::otlp::{self, Value};
 use crate::span::Exchange;
@@ -18,7 +16,7 @@ const EVENT_NAME: &str = "otelmesh.http.access";
 
 /// Writes the content of a `LogRecord` message.
 pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>, body: &Body) {
-    let Exchange { request, response, .. } = exchange;
+    let response = exchange.response;
     otlp::fixed64(buf, 1, exchange.end);
     let failed = response.failure(exchange.kind).is_some();
     let (number, text) = match response.code {
@@ -31,8 +29,8 @@ pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>, body: &Body) {
     otlp::varint(buf, 2, number);
     otlp::bytes(buf, 3, text.as_bytes());
     let body = say(body, exchange);
-    otlp::message(buf, 5, |buf| otlp::any_value(buf, Value::Text(&body)));
-    attributes::write(buf, 6, exchange.semconv, exchange.kind, request, response);
+    otlp::value(buf, 5, Value::Text(&body));
+    otlp::renumbered(buf, 6, exchange.attributes);
     let sizes =
         [("http.request.body.size", response.request_size), ("http.response.body.size", response.response_size)];
     for (key, size) in sizes {
@@ -56,8 +54,7 @@ pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>, body: &Body) {
 /// The body: what is not known is `-`, as in Envoy's own access logs.
 fn say(body: &Body, exchange: &Exchange<'_>) -> String {
     let Exchange { context, request, response, .. } = exchange;
-    let number = |number: Option<u64>| number.map(|number| Cow::Owned(number.to_string()));
-    let mut out = String::new();
+    let mut out = String::with_capacity(64);
     for piece in &body.0 {
         let field = match piece {
             Piece::Literal(text) => {
@@ -66,31 +63,51 @@ fn say(body: &Body, exchange: &Exchange<'_>) -> String {
             }
             Piece::Field(field) => field,
         };
-        let value = match field {
-            Field::Method => Some(Cow::Borrowed(request.method.as_str())),
-            Field::Path => Some(Cow::Borrowed(request.url_path())),
-            Field::Host => Some(Cow::Borrowed(Request::host_of(&request.authority))),
-            Field::Route => request.route.as_deref().map(Cow::Borrowed),
-            Field::UserAgent => Some(Cow::Borrowed(request.user_agent.as_str())),
-            Field::Status => number(Some(response.code.into())),
-            Field::Protocol => response.protocol.as_deref().map(Cow::Borrowed),
-            Field::Flags => Some(Cow::Owned(response.flag_names())),
-            Field::Duration => number(Some(exchange.end.saturating_sub(exchange.start) / 1_000_000)),
-            Field::RequestSize => number(response.request_size),
-            Field::ResponseSize => number(response.response_size),
-            Field::TraceId => Some(Cow::Owned(context.trace_id.to_string())),
-            Field::SpanId => Some(Cow::Owned(context.span_id.to_string())),
-        };
-        out.push_str(value.as_deref().filter(|value| !value.is_empty()).unwrap_or("-"));
+        let before = out.len();
+        match field {
+            Field::Method => out.push_str(&request.method),
+            Field::Path => out.push_str(request.url_path()),
+            Field::Host => out.push_str(Request::host_of(&request.authority)),
+            Field::Route => out.push_str(request.route.as_deref().unwrap_or_default()),
+            Field::UserAgent => out.push_str(&request.user_agent),
+            Field::Status => push_number(&mut out, Some(response.code.into())),
+            Field::Protocol => out.push_str(response.protocol.as_deref().unwrap_or_default()),
+            Field::Flags => out.push_str(&response.flag_names()),
+            Field::Duration => push_number(&mut out, Some(exchange.end.saturating_sub(exchange.start) / 1_000_000)),
+            Field::RequestSize => push_number(&mut out, response.request_size),
+            Field::ResponseSize => push_number(&mut out, response.response_size),
+            Field::TraceId => context.trace_id.push_hex(&mut out),
+            Field::SpanId => context.span_id.push_hex(&mut out),
+        }
+        if out.len() == before {
+            out.push('-');
+        }
     }
     out
+}
+
+/// Appends a number in decimal. Formatters would do it too, at ten times the instructions.
+fn push_number(out: &mut String, number: Option<u64>) {
+    let Some(mut rest) = number else { return };
+    // 2^64 has twenty digits.
+    let mut digits = [b'0'; 20];
+    let mut used = 0usize;
+    for digit in digits.iter_mut().rev() {
+        *digit |= (rest % 10) as u8;
+        rest /= 10;
+        used = used.saturating_add(1);
+        if rest == 0 {
+            break;
+        }
+    }
+    let digits = digits.get(digits.len().saturating_sub(used)..).unwrap_or_default();
+    out.extend(digits.iter().map(|digit| char::from(*digit)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::attributes::Response;
-    use crate::config::Semconv;
     use crate::propagation::{Flags, SpanContext, SpanId, TraceId};
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -115,7 +132,7 @@ mod tests {
             parent: None,
             link: None,
             kept: None,
-            semconv: Semconv::Stable,
+            attributes: &[],
             tracestate: "",
             kind: Kind::Server,
             start: 1_000_000,

@@ -13,10 +13,11 @@ pub mod tracecontext;
 pub mod tracestate;
 pub mod xray;
 
-use crate::attributes::Kind;
+use crate::attributes::{Kind, Request};
 pub use crate::config::Format;
 use crate::config::pattern::HostPattern;
 use crate::config::{BoundaryPolicy, Propagation, Side, Trust};
+use crate::otlp;
 pub use carrier::{Carrier, Name, Names};
 use id::Generator;
 pub use id::{Flags, SpanId, TraceId};
@@ -204,11 +205,10 @@ impl Propagators {
         found
     }
 
-    /// The header changes that carry `span` on to `host`, and take away what is not to go there.
-    pub fn inject(&self, carrier: &Carrier<'_>, found: &Found, span: &SpanContext, host: &str) -> Vec<Change> {
+    /// The header changes that carry `span` on to an `:authority`, and take away what is not to go there.
+    pub fn inject(&self, carrier: &Carrier<'_>, found: &Found, span: &SpanContext, authority: &[u8]) -> Vec<Change> {
         let mut changes = Changes { carrier, list: Vec::new() };
-        let meets = |(hosts, _): &&(Vec<HostPattern>, _)| hosts.iter().any(|pattern| pattern.matches(host));
-        let policy = self.boundaries.iter().find(meets).map_or(BoundaryPolicy::Propagate, |(_, policy)| *policy);
+        let policy = self.policy(authority);
         for format in Format::ALL {
             let strips = match policy {
                 BoundaryPolicy::Propagate => false,
@@ -231,6 +231,16 @@ impl Propagators {
             }
         }
         changes.list
+    }
+
+    fn policy(&self, authority: &[u8]) -> BoundaryPolicy {
+        if self.boundaries.is_empty() {
+            return BoundaryPolicy::Propagate;
+        }
+        let authority = otlp::text(authority);
+        let host = Request::host_of(&authority);
+        let meets = |(hosts, _): &&(Vec<HostPattern>, _)| hosts.iter().any(|pattern| pattern.matches(host));
+        self.boundaries.iter().find(meets).map_or(BoundaryPolicy::Propagate, |(_, policy)| *policy)
     }
 
     fn injects(&self, format: Format, came: Names) -> bool {

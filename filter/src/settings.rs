@@ -2,7 +2,7 @@
 //! questions that they ask of it: which direction, which formats, whether to look away, and what to record.
 
 use crate::attributes::custom::Custom;
-use crate::attributes::{Kind, Request};
+use crate::attributes::{Fields, Kind, Request};
 use crate::config::body::Body;
 use crate::config::pattern::PathTemplate;
 use crate::config::{Config, Direction, Exporter, LogPolicy, Propagation};
@@ -91,9 +91,8 @@ impl Settings {
     }
 
     /// Whether to look away from a request, and what that counts as.
-    pub(crate) fn ignores(&self, headers: &Headers) -> Option<Counter> {
-        let agent = headers.get(b"user-agent").unwrap_or_default();
-        let path = headers.get(b":path").unwrap_or_default();
+    pub(crate) fn ignores(&self, fields: &Fields<'_>) -> Option<Counter> {
+        let Fields { user_agent: agent, path, .. } = *fields;
         // A collector with a sidecar must not be asked to record that it was sent records, over either protocol and by
         // any version of ours.
         if agent.starts_with(USER_AGENT_PREFIX.as_bytes()) && self.is_export(path) {
@@ -116,11 +115,10 @@ impl Settings {
     pub(crate) fn capture(
         &self,
         headers: &Headers,
-        request: Option<Request>,
+        mut request: Request,
         recorded: bool,
         stats: &mut Stats,
     ) -> Request {
-        let mut request = request.unwrap_or_else(|| Request::of(headers));
         request.route = self.routes.of(request.url_path());
         if recorded {
             request.custom = self.custom.iter().filter_map(|custom| custom.fill(headers, false)).collect();

@@ -1,8 +1,7 @@
 //! A finished exchange → an OTLP span. In: the span context, its parent, the times and what the attributes are made of.
 //! Out: the content of a `Span` message.
 
-use crate::attributes::{self, Kind, Request, Response};
-use crate::config::Semconv;
+use crate::attributes::{Kind, Request, Response};
 use crate::otlp;
 use crate::propagation::{Parent, SpanContext};
 
@@ -17,8 +16,8 @@ pub struct Exchange<'a> {
     pub link: Option<&'a Parent>,
     /// Why the span is exported although its trace is not recorded.
     pub kept: Option<&'static str>,
-    /// Which names attributes have.
-    pub semconv: Semconv,
+    /// The attributes that span and log share, as [`crate::attributes::encode`] encodes them.
+    pub attributes: &'a [u8],
     /// The tracestate that was carried on.
     pub tracestate: &'a str,
     /// Which side we stand on.
@@ -59,7 +58,7 @@ pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>) {
     );
     otlp::fixed64(buf, 7, exchange.start);
     otlp::fixed64(buf, 8, exchange.end);
-    attributes::write(buf, 9, exchange.semconv, exchange.kind, exchange.request, exchange.response);
+    otlp::renumbered(buf, 9, exchange.attributes);
     let timings = [
         ("envoy.upstream.latency", exchange.response.backend_latency),
         ("envoy.upstream.cx_pool_ready_duration", exchange.response.pool_ready),

@@ -7,6 +7,8 @@
 pub struct PathTemplate {
     text: String,
     segments: Vec<Segment>,
+    /// Whether it has no parameters.
+    is_literal: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +47,8 @@ impl PathTemplate {
                 _ => Segment::Literal(part.to_owned()),
             });
         }
-        Some(Self { text: text.to_owned(), segments })
+        let is_literal = segments.iter().all(|segment| matches!(segment, Segment::Literal(_)));
+        Some(Self { text: text.to_owned(), segments, is_literal })
     }
 
     /// The template as it was written.
@@ -65,6 +68,9 @@ impl PathTemplate {
 
     /// Whether a path, without its query, is of this form.
     pub fn matches(&self, path: &str) -> bool {
+        if self.is_literal {
+            return self.text == path;
+        }
         let Some(rest) = path.strip_prefix('/') else { return false };
         let mut parts = rest.split('/');
         for segment in &self.segments {

@@ -35,8 +35,13 @@ const FLAGS: [(&str, &str); 30] = [
     ("UDO", "UnconditionalDropOverload"),
 ];
 
-fn bits(flags: u64) -> impl Iterator<Item = u32> {
-    (0..u64::BITS).filter(move |bit| flags.checked_shr(*bit).unwrap_or(0) & 1 == 1)
+fn bits(mut flags: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (flags != 0).then(|| flags.trailing_zeros())?;
+        // The lowest bit goes.
+        flags &= flags.wrapping_sub(1);
+        Some(bit)
+    })
 }
 
 /// Short names, separated by commas.

@@ -24,7 +24,7 @@ fn named(semconv: Semconv, kind: Kind, request: &Request, response: &Response) -
     use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
     use opentelemetry_proto::tonic::trace::v1::Span;
     let mut buf = Vec::new();
-    write(&mut buf, 9, semconv, kind, request, response);
+    otlp::renumbered(&mut buf, 9, &encode(semconv, kind, request, response));
     let span: Span = prost::Message::decode(&buf[..]).unwrap();
     let value = |kv: &opentelemetry_proto::tonic::common::v1::KeyValue| match kv.value.clone().unwrap().value.unwrap() {
         Any::StringValue(text) => text,
@@ -140,10 +140,9 @@ fn the_first_of_a_repeated_header_counts_and_text_is_bounded() {
 
 #[test]
 fn bytes_that_are_not_utf8_become_replacement_characters() {
-    let mut request = Request::default();
-    request.see(b":path", b"/a\xff\xfeb");
+    let fields = Fields { path: b"/a\xff\xfeb", user_agent: &[0x80; 10_000], ..Fields::default() };
+    let request = Request::new(&fields);
     assert_eq!(request.path, "/a\u{fffd}\u{fffd}b");
-    request.see(b"user-agent", &[0x80; 10_000]);
     assert!(request.user_agent.chars().all(|c| c == '\u{fffd}'));
 }
 

@@ -1,10 +1,11 @@
-//! Envoy itself: the imports and exports of proxy-wasm ABI 0.2.1, and all the unsafe code of this crate.
+//! Envoy itself: the imports and exports of proxy-wasm ABI 0.2.1. All unsafe code of this crate is here and in `heap`.
 //!
 //! Buffers that the host returns were allocated through `proxy_on_memory_allocate` below and belong to us from then on.
 
 use std::cell::RefCell;
 use std::ptr;
 
+use super::heap::Heap;
 use super::{Call, Headers, Host, LogLevel, MapKind, MetricKind, Status};
 use crate::plugin::Plugin;
 use crate::stats::PANICS;
@@ -51,6 +52,8 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn random_get(buf: *mut u8, len: usize) -> u16;
+    fn environ_sizes_get(count: *mut usize, len: *mut usize) -> u16;
+    fn environ_get(pointers: *mut *mut u8, buf: *mut u8) -> u16;
 }
 
 unsafe extern "C" {
@@ -65,6 +68,9 @@ const PLUGIN_CONFIGURATION: u32 = 7;
 const MAX_RACES: u32 = 1024;
 
 struct Envoy;
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
 
 thread_local! {
     // One VM a worker thread, and one plugin a VM: inbound and outbound share its batches, and they outlive a change
@@ -110,7 +116,14 @@ impl Host for Envoy {
     }
 
     fn env(&self, name: &str) -> Option<String> {
-        std::env::var_os(name)?.into_string().ok()
+        let (mut count, mut len) = (0usize, 0usize);
+        // SAFETY: the host writes two numbers.
+        ok(unsafe { environ_sizes_get(&mut count, &mut len) }.into()).ok()?;
+        let (mut pointers, mut text) = (vec![ptr::null_mut(); count], vec![0u8; len]);
+        // SAFETY: the host writes as much as it has just said.
+        ok(unsafe { environ_get(pointers.as_mut_ptr(), text.as_mut_ptr()) }.into()).ok()?;
+        let values = text.split(|b| *b == 0).filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        String::from_utf8(values.into_iter().next()?.to_vec()).ok()
     }
 
     fn configuration(&self) -> Option<Vec<u8>> {
@@ -140,7 +153,23 @@ impl Host for Envoy {
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        let path = path.join("\0");
+        // Nearly all paths fit here, and a request reads some ten of them.
+        let mut short = [0; 64];
+        let long;
+        let mut end = 0usize;
+        for (n, part) in path.iter().enumerate() {
+            let from = end.saturating_add(usize::from(n > 0));
+            end = from.saturating_add(part.len());
+            let Some(place) = short.get_mut(from..end) else { break };
+            place.copy_from_slice(part.as_bytes());
+        }
+        let path = match short.get(..end) {
+            Some(path) => path,
+            None => {
+                long = path.join("\0");
+                long.as_bytes()
+            }
+        };
         // SAFETY: the host only reads the path; for the rest see `owned`.
         owned(|data, len| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) })
     }
@@ -281,6 +310,13 @@ fn trap(phase: &[u8]) {
     if headers.get(b"x-otelmesh-trap") == Some(phase) {
         panic!("a request asked for it");
     }
+}
+
+/// What the standard library's own panic hook, which never runs here, asks for `RUST_BACKTRACE`. The C library's would
+/// bring an allocator of its own along.
+#[unsafe(no_mangle)]
+extern "C" fn getenv(_name: *const u8) -> *const u8 {
+    ptr::null()
 }
 
 #[unsafe(no_mangle)]

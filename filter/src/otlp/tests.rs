@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message;
 
 use super::*;
-use crate::attributes::{Kind, Request, Response};
+use crate::attributes::{self, Fields, Kind, Request, Response};
 use crate::propagation::{Decision, Flags, Parent, SpanContext, SpanId, TraceId};
 use crate::span::Exchange;
 use crate::{log, span};
@@ -37,11 +37,15 @@ fn resource() -> Vec<u8> {
     resource
 }
 
-/// Encodes one exchange as a trace export and a log export, and decodes both.
 fn body() -> crate::config::body::Body {
     crate::config::body::Body::parse(crate::config::DEFAULT_BODY).unwrap()
 }
 
+fn shared(kind: Kind, request: &Request, response: &Response) -> Vec<u8> {
+    attributes::encode(crate::config::Semconv::Stable, kind, request, response)
+}
+
+/// Encodes one exchange as a trace export and a log export, and decodes both.
 fn round_trip(exchange: &Exchange<'_>) -> (ExportTraceServiceRequest, ExportLogsServiceRequest) {
     let mut spans = Vec::new();
     record(&mut spans, |buf| span::write(buf, exchange));
@@ -59,7 +63,7 @@ fn a_span_and_its_log_decode_field_by_field() {
     let request = Request { method: "GET".into(), path: "/a?b=c".into(), ..Request::default() };
     let response = Response { code: 503, response_size: Some(7), ..Response::default() };
     let (traces, logs) = round_trip(&Exchange {
-        semconv: crate::config::Semconv::Stable,
+        attributes: &shared(Kind::Client, &request, &response),
         context: &context,
         parent: Some(&parent),
         link: None,
@@ -111,7 +115,7 @@ fn a_root_span_has_no_parent_and_a_good_one_no_status() {
     let request = Request { method: "GET".into(), ..Request::default() };
     let response = Response { code: 200, ..Response::default() };
     let (traces, _) = round_trip(&Exchange {
-        semconv: crate::config::Semconv::Stable,
+        attributes: &shared(Kind::Server, &request, &response),
         context: &context,
         parent: None,
         link: None,
@@ -137,7 +141,7 @@ fn severity_follows_the_outcome() {
     for (code, grpc_status, severity) in rows {
         let response = Response { code, grpc_status, ..Response::default() };
         let (_, logs) = round_trip(&Exchange {
-            semconv: crate::config::Semconv::Stable,
+            attributes: &shared(Kind::Server, &Request::default(), &response),
             context: &context,
             parent: None,
             link: None,
@@ -174,10 +178,11 @@ proptest::proptest! {
         records in 1usize..5,
     ) {
         let names = [":method", ":path", ":authority", ":scheme", "user-agent", "content-type", "b3", "x"];
-        let mut request = Request::default();
+        let mut fields = Fields::default();
         for (name, value) in &headers {
-            request.see(names[*name].as_bytes(), value);
+            fields.see(names[*name].as_bytes(), value);
         }
+        let request = Request::new(&fields);
         let response = Response {
             code,
             flags,
@@ -193,14 +198,15 @@ proptest::proptest! {
             response_size: None,
         };
         let (context, parent) = (context(), parent());
+        let kind = if client { Kind::Client } else { Kind::Server };
         let exchange = Exchange {
-            semconv: crate::config::Semconv::Stable,
+            attributes: &shared(kind, &request, &response),
             context: &context,
             parent: Some(&parent),
             link: None,
         kept: None,
         tracestate: "a=1",
-            kind: if client { Kind::Client } else { Kind::Server },
+            kind,
             start: times.0,
             end: times.1,
             request: &request,
@@ -220,5 +226,28 @@ proptest::proptest! {
         let decoded = ExportLogsServiceRequest::decode(&logs[..]).unwrap();
         proptest::prop_assert_eq!(decoded.resource_logs[0].scope_logs[0].log_records.len(), records);
         proptest::prop_assert_eq!(decoded.encoded_len(), logs.len());
+    }
+}
+
+#[test]
+fn lengths_of_every_size_are_written_as_a_decoder_reads_them() {
+    for len in [0, 1, 126, 127, 128, 129, 16_382, 16_383, 16_384, 2_097_151, 2_097_152] {
+        let mut buf = vec![0xaa; 3];
+        message(&mut buf, 4, |buf| buf.resize(buf.len() + len, b'x'));
+        let mut want = vec![0xaa; 3];
+        prost::encoding::bytes::encode(4, &vec![b'x'; len], &mut want);
+        assert!(buf == want, "{len} bytes");
+        let mut renumber = Vec::new();
+        renumbered(&mut renumber, 9, &want[3..]);
+        let mut want = Vec::new();
+        prost::encoding::bytes::encode(9, &vec![b'x'; len], &mut want);
+        assert!(renumber == want, "{len} bytes");
+    }
+    for value in [0, 1, 127, 128, 1 << 14, (1 << 35) - 1, 1 << 63, u64::MAX] {
+        let mut buf = Vec::new();
+        number(&mut buf, value);
+        let mut want = Vec::new();
+        prost::encoding::encode_varint(value, &mut want);
+        assert_eq!((&buf, number_len(value)), (&want, want.len()), "{value}");
     }
 }

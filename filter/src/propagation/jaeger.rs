@@ -17,29 +17,41 @@ pub fn extract(carrier: &Carrier<'_>) -> Outcome {
 }
 
 fn parse(value: &[u8]) -> Option<Parent> {
-    let text = std::str::from_utf8(value).ok()?;
-    // Old clients escaped header values as they escape URLs.
-    let separator = if text.contains(':') { ":" } else { "%3A" };
-    let mut fields = text.split(separator);
-    let trace_id = TraceId::new(number(fields.next()?, 32)?.to_be_bytes())?;
-    let span_id = SpanId::new(u64::try_from(number(fields.next()?, 16)?).ok()?.to_be_bytes())?;
-    let _parent = fields.next()?;
-    let flags = u8::try_from(number(fields.next()?, 2)?).ok()?;
-    let decision = match flags {
+    let (trace_id, rest) = field(value, 32)?;
+    let (span_id, rest) = field(rest, 16)?;
+    let (_parent, rest) = field(rest, 16)?;
+    let (flags, end) = number(rest, 2);
+    if !end.is_empty() {
+        return None;
+    }
+    let trace_id = TraceId::new(trace_id.to_be_bytes())?;
+    let span_id = SpanId::new(u64::try_from(span_id).ok()?.to_be_bytes())?;
+    let decision = match u8::try_from(flags?).ok()? {
         flags if flags & SAMPLED == 0 => Decision::Drop,
         flags if flags & DEBUG != 0 => Decision::Debug,
         _ => Decision::Sample,
     };
-    match fields.next() {
-        Some(_) => None,
-        None => Some(Parent { trace_id, span_id, decision: Some(decision), random: false }),
-    }
+    Some(Parent { trace_id, span_id, decision: Some(decision), random: false })
 }
 
-/// At most `len` lower-case hex digits.
-fn number(hex: &str, len: usize) -> Option<u128> {
-    let is_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if is_hex && hex.len() <= len { u128::from_str_radix(hex, 16).ok() } else { None }
+/// A number, and what stands behind the colon after it. Old clients escaped header values as they escape URLs.
+fn field(text: &[u8], len: usize) -> Option<(u128, &[u8])> {
+    let (number, rest) = number(text, len);
+    let rest = rest.strip_prefix(b":").or_else(|| rest.strip_prefix(b"%3A"))?;
+    Some((number?, rest))
+}
+
+/// At most `len` lower-case hex digits, but one, and what stands behind them.
+fn number(text: &[u8], len: usize) -> (Option<u128>, &[u8]) {
+    let digit = |b: &u8| match b {
+        b'0'..=b'9' => Some(b & 0xf),
+        b'a'..=b'f' => Some((b & 0xf).saturating_add(9)),
+        _ => None,
+    };
+    let end = text.iter().position(|b| digit(b).is_none()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
+    let number = digits.iter().filter_map(digit).fold(0u128, |number, digit| (number << 4) | u128::from(digit));
+    ((1..=len).contains(&end).then_some(number), rest)
 }
 
 /// The header value for our own span.
@@ -49,7 +61,7 @@ pub fn format(span: &SpanContext) -> String {
         span if span.flags.sampled() => SAMPLED,
         _ => 0,
     };
-    format!("{}:{}:0:{flags:x}", span.trace_id, span.span_id)
+    format!("{}:{}:0:{flags}", span.trace_id, span.span_id)
 }
 
 #[cfg(test)]

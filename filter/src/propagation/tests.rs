@@ -29,7 +29,7 @@ fn injected(propagators: &Propagators, pairs: &[(&str, &str)], debug: bool) -> V
     let carrier = Carrier::of(&headers);
     let found = propagators.extract(&carrier);
     propagators
-        .inject(&carrier, &found, &ours(Flags::new(true, true), debug), "shop.example")
+        .inject(&carrier, &found, &ours(Flags::new(true, true), debug), b"shop.example")
         .into_iter()
         .map(|c| (c.name.as_str(), c.value))
         .map(|(name, value)| value.map_or_else(|| format!("{name}!"), |v| format!("{name}: {v}")))
@@ -276,7 +276,7 @@ fn where_no_span_is_recorded_the_callers_headers_go_on_as_they_came() {
         let mut found = defaults().extract(&carrier);
         let decide = |came, id, list: &str| sampler.decide(came, id, list);
         let span = SpanContext::begin(&mut found, &mut ids, records, decide);
-        defaults().inject(&carrier, &found, &span, "shop.example")
+        defaults().inject(&carrier, &found, &span, b"shop.example")
     };
     let dropped = W3C.replace("-03", "-02");
     assert!(changes(true, &[("traceparent", &dropped), ("tracestate", "a=1")]).is_empty(), "the caller's no");
@@ -314,7 +314,7 @@ fn beyond_a_boundary_less_is_told() {
         let propagators = Propagators::of(&all, &Side::default(), kind);
         let carrier = Carrier::of(&headers);
         let found = propagators.extract(&carrier);
-        let changes = propagators.inject(&carrier, &found, &ours(Flags::new(true, true), false), host);
+        let changes = propagators.inject(&carrier, &found, &ours(Flags::new(true, true), false), host.as_bytes());
         changes.iter().filter(|c| c.value.is_none()).map(|c| c.name.as_str()).collect::<Vec<_>>()
     };
     assert!(names(Kind::Client, "shop").is_empty(), "no boundary");

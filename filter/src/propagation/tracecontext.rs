@@ -45,7 +45,14 @@ fn field(text: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
 
 /// The header value for our own span, in version 00.
 pub fn format(span: &SpanContext) -> String {
-    format!("00-{}-{}-{:02x}", span.trace_id, span.span_id, span.flags.bits())
+    let mut value = String::with_capacity(55);
+    value.push_str("00-");
+    span.trace_id.push_hex(&mut value);
+    value.push('-');
+    span.span_id.push_hex(&mut value);
+    value.push('-');
+    span.flags.push_hex(&mut value);
+    value
 }
 
 /// Sends our own span on, and the tracestate with it; never an empty one, nor one that belongs to another trace.

@@ -1,0 +1,74 @@
+//! `bench`: what otelmesh costs beside Envoy's own telemetry. Prints tables, and writes `target/bench.json`,
+//! `target/bench.md` and `target/bench.svg`. Ends with an error where a budget is missed for sure.
+//!
+//! `BENCH_ROUNDS` (40): how often each rung has its turn in the first setting; half as often in the others.
+//! `BENCH_SETTINGS` (4): how many of the settings. `BENCH_EXCHANGES` (10000000): how many exchanges memory has to bear.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use otelmesh_bench::compare::{Length, compare};
+use otelmesh_bench::counted::{Compiled, Counted, situations};
+use otelmesh_bench::rung::{EMPTY, Modules, SETTINGS};
+use otelmesh_bench::statistics::Verdict;
+use otelmesh_bench::{budget, load, report};
+use serde_json::json;
+
+const TURN: Duration = Duration::from_millis(400);
+
+fn number(name: &str, otherwise: u32) -> u32 {
+    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let (rounds, exchanges) = (number("BENCH_ROUNDS", 40) as usize, number("BENCH_EXCHANGES", 10_000_000));
+    let binary = otelmesh::envoy::find(None).unwrap_or_else(|error| panic!("{error:#}"));
+    let module = otelmesh::wasm::find(None).unwrap_or_else(|error| panic!("{error:#}"));
+    let module = fs::canonicalize(module).expect("it was found");
+    let folder = tempfile::tempdir().expect("a directory can be made");
+    let modules = Modules { otelmesh: module.clone(), empty: folder.path().join("empty.wasm") };
+    fs::write(&modules.empty, wat::parse_str(EMPTY).expect("a module")).expect("the directory can be written");
+
+    let mut budgets = vec![budget::of_module(fs::metadata(&module).expect("it was found").len())];
+    let pages = tokio::task::spawn_blocking(move || flatness(exchanges)).await.expect("it does not panic");
+    budgets.push(budget::of_flatness(exchanges, pages));
+    let upstream = load::upstream().await;
+    let (mut comparisons, mut text) = (Vec::new(), String::new());
+    for (n, setting) in SETTINGS.into_iter().take(number("BENCH_SETTINGS", 4) as usize).enumerate() {
+        let rounds = if n == 0 { rounds } else { rounds.div_ceil(2) };
+        let comparison = compare(&binary, &modules, upstream, setting, Length { rounds, turn: TURN }).await;
+        let kept = budget::of(&comparison);
+        let part = format!("{}\n{}\n", report::table(&comparison), report::budgets(&kept));
+        println!("{part}");
+        text += &part;
+        if n == 0 {
+            fs::write("target/bench.svg", report::plot(&comparison)).expect("target can be written");
+        }
+        comparisons.push(json!({"comparison": comparison, "budgets": kept}));
+        budgets.extend(kept);
+    }
+    let rest = report::budgets(&budgets[..2]);
+    println!("{rest}");
+    fs::write("target/bench.md", text + &rest).expect("target can be written");
+    let all = json!({"settings": comparisons, "budgets": budgets[..2]});
+    fs::write("target/bench.json", format!("{all:#}\n")).expect("target can be written");
+    let missed = budgets.iter().filter(|budget| budget.verdict == Verdict::Missed).count();
+    let unclear = budgets.iter().filter(|budget| budget.verdict == Verdict::Unclear).count();
+    println!("{} budgets: {missed} missed, {unclear} too noisy to tell", budgets.len());
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Pages of the module's memory after a hundredth of the exchanges, and after all.
+fn flatness(exchanges: u32) -> (u64, u64) {
+    let module = Compiled::new(Path::new("target/otelmesh-unguarded.wasm"));
+    let situations = situations();
+    let situation = situations.iter().find(|situation| situation.name == "all signals").expect("one of ours");
+    let mut counted = Counted::new(&module, situation);
+    counted.exchanges(exchanges / 100);
+    let before = counted.pages();
+    counted.exchanges(exchanges - exchanges / 100);
+    (before, counted.pages())
+}

@@ -1,0 +1,24 @@
+//! `exchanges MODULE`: what an exchange costs in each situation. `exchanges MODULE SITUATION COUNT`: so many exchanges,
+//! with the names of the module's functions for `perf`.
+
+use std::path::Path;
+
+use otelmesh_bench::counted::{Compiled, Counted, situations};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [module] => {
+            let module = Compiled::new(Path::new(module));
+            for situation in situations() {
+                println!("{:<32} {}", situation.name, situation.count(&module));
+            }
+        }
+        [module, name, count] => {
+            let module = Compiled::for_perf(Path::new(module));
+            let situation = situations().into_iter().find(|situation| situation.name == name).expect("a situation of ours");
+            Counted::new(&module, &situation).exchanges(count.parse().expect("a number"));
+        }
+        _ => panic!("exchanges MODULE [SITUATION COUNT]"),
+    }
+}
