@@ -126,6 +126,9 @@ const GRPC_SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
 impl<'a> Fields<'a> {
     /// Takes note of one header, if it is one of these, and answers whether it is; of a repeated one, the first counts.
     pub fn see(&mut self, name: &[u8], value: &'a [u8]) -> bool {
+        if !matches!(name, [b':' | b'u' | b'c', ..]) {
+            return false;
+        }
         let field = match name {
             b":method" => &mut self.method,
             b":path" => &mut self.path,

@@ -124,9 +124,6 @@ impl Exchange {
                 }
             }
         };
-        if !settings.may_tell(&open.context) {
-            return false;
-        }
         let kind = open.kind.unwrap_or_else(|| settings.kind(scene.host));
         let mut response = outcome(scene.host, open.request.grpc);
         let end = scene.host.now().max(open.start);
@@ -254,8 +251,12 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         }
     }
     let changes = propagators.inject(&carrier, &found, &context, fields.authority);
-    // Nothing of an exchange that leaves no record need be kept, and of one that is measured only little.
+    if !settings.may_tell(&context) {
+        return (State::Ignored, changes);
+    }
+    // Of one that is measured only little need be kept.
     let recorded = settings.may_record(&context);
+    let request = request.unwrap_or_else(|| Request::new(&fields));
     let open = Open {
         context,
         kind: known_kind,
@@ -263,12 +264,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         link: found.link,
         tracestate: if recorded { found.tracestate } else { String::new() },
         start,
-        request: if settings.may_tell(&context) {
-            let request = request.unwrap_or_else(|| Request::new(&fields));
-            settings.capture(headers, request, recorded, scene.stats)
-        } else {
-            Request::default()
-        },
+        request: settings.capture(headers, request, recorded, scene.stats),
     };
     (State::Open(Box::new(open)), changes)
 }

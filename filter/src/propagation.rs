@@ -123,14 +123,23 @@ pub struct Changes<'a> {
 pub struct Propagators {
     /// Formats to read, in order.
     pub extract: Vec<Format>,
-    /// Formats to write; `None` means tracecontext, and every format in `extract` that the request came with.
-    pub inject: Option<Vec<Format>>,
-    /// Formats to take away.
-    pub clear: Vec<Format>,
+    /// What to do about the headers of each format; nothing, where it is not listed.
+    pub plan: Vec<(Format, Plan)>,
     /// Whether the caller's trace goes on.
     pub trust: Trust,
     /// Hosts beyond which less is told.
     pub boundaries: Vec<(Vec<HostPattern>, BoundaryPolicy)>,
+}
+
+/// What becomes of a format's headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// They are written.
+    Inject,
+    /// They are written where the request came with some of them.
+    Answer,
+    /// They are taken away.
+    Clear,
 }
 
 /// The headers that a format consists of.
@@ -166,10 +175,18 @@ impl Propagators {
     pub fn of(all: &Propagation, side: &Side, kind: Kind) -> Self {
         let boundaries = if kind == Kind::Client { all.boundaries.as_slice() } else { &[] };
         let patterns = |hosts: &[String]| hosts.iter().filter_map(|host| HostPattern::parse(host)).collect();
+        let extract = side.extract.as_ref().unwrap_or(&all.extract);
+        let (inject, clear) = (side.inject.as_ref().or(all.inject.as_ref()), side.clear.as_ref().unwrap_or(&all.clear));
+        let plan = |format: &Format| match inject {
+            Some(formats) if formats.contains(format) => Some(Plan::Inject),
+            _ if clear.contains(format) => Some(Plan::Clear),
+            Some(_) => None,
+            None if *format == Format::TraceContext => Some(Plan::Inject),
+            None => extract.contains(format).then_some(Plan::Answer),
+        };
         Self {
-            extract: side.extract.as_ref().unwrap_or(&all.extract).clone(),
-            inject: side.inject.as_ref().or(all.inject.as_ref()).cloned(),
-            clear: side.clear.as_ref().unwrap_or(&all.clear).clone(),
+            extract: extract.clone(),
+            plan: Format::ALL.iter().filter_map(|format| Some((*format, plan(format)?))).collect(),
             trust: side.trust.unwrap_or(all.trust),
             boundaries: boundaries.iter().map(|boundary| (patterns(&boundary.hosts), boundary.policy)).collect(),
         }
@@ -178,6 +195,9 @@ impl Propagators {
     /// Reads the formats in order; the first whole context wins.
     pub fn extract(&self, carrier: &Carrier<'_>) -> Found {
         let mut found = Found::default();
+        if carrier.came().is_empty() {
+            return found;
+        }
         for &format in &self.extract {
             match extract(format, carrier) {
                 Outcome::Absent => {}
@@ -209,25 +229,27 @@ impl Propagators {
     pub fn inject(&self, carrier: &Carrier<'_>, found: &Found, span: &SpanContext, authority: &[u8]) -> Vec<Change> {
         let mut changes = Changes { carrier, list: Vec::new() };
         let policy = self.policy(authority);
-        for format in Format::ALL {
-            let strips = match policy {
-                BoundaryPolicy::Propagate => false,
-                BoundaryPolicy::Strip => format != Format::Baggage,
-                BoundaryPolicy::StripWithBaggage => true,
-            };
-            if strips || (self.clear.contains(&format) && !self.injects(format, carrier.came())) {
-                headers_of(format).iter().for_each(|name| changes.remove(*name));
-            } else if self.injects(format, carrier.came()) {
-                match format {
-                    Format::TraceContext => tracecontext::inject(span, found, &mut changes),
-                    // It goes on as it came.
-                    Format::Baggage => {}
-                    Format::B3 => changes.set(Name::B3, b3::format(span)),
-                    Format::B3Multi => b3multi::inject(span, &mut changes),
-                    Format::Jaeger => changes.set(Name::UberTraceId, jaeger::format(span)),
-                    Format::XRay => changes.set(Name::AmznTraceId, xray::format(span)),
-                    Format::OtTrace => ottrace::inject(span, &mut changes),
-                }
+        let strips = |format| match policy {
+            BoundaryPolicy::Propagate => false,
+            BoundaryPolicy::Strip => format != Format::Baggage,
+            BoundaryPolicy::StripWithBaggage => true,
+        };
+        if policy != BoundaryPolicy::Propagate {
+            let stripped = Format::ALL.into_iter().filter(|format| strips(*format));
+            stripped.flat_map(headers_of).for_each(|name| changes.remove(*name));
+        }
+        for &(format, plan) in self.plan.iter().filter(|(format, _)| !strips(*format)) {
+            match (plan, format) {
+                (Plan::Answer, _) if !carrier.came().has_any(headers_of(format)) => {}
+                (Plan::Clear, _) => headers_of(format).iter().for_each(|name| changes.remove(*name)),
+                (_, Format::TraceContext) => tracecontext::inject(span, found, &mut changes),
+                // It goes on as it came.
+                (_, Format::Baggage) => {}
+                (_, Format::B3) => changes.set(Name::B3, b3::format(span)),
+                (_, Format::B3Multi) => b3multi::inject(span, &mut changes),
+                (_, Format::Jaeger) => changes.set(Name::UberTraceId, jaeger::format(span)),
+                (_, Format::XRay) => changes.set(Name::AmznTraceId, xray::format(span)),
+                (_, Format::OtTrace) => ottrace::inject(span, &mut changes),
             }
         }
         changes.list
@@ -241,15 +263,6 @@ impl Propagators {
         let host = Request::host_of(&authority);
         let meets = |(hosts, _): &&(Vec<HostPattern>, _)| hosts.iter().any(|pattern| pattern.matches(host));
         self.boundaries.iter().find(meets).map_or(BoundaryPolicy::Propagate, |(_, policy)| *policy)
-    }
-
-    fn injects(&self, format: Format, came: Names) -> bool {
-        match &self.inject {
-            Some(formats) => formats.contains(&format),
-            None if self.clear.contains(&format) => false,
-            None if format == Format::TraceContext => true,
-            None => self.extract.contains(&format) && came.has_any(headers_of(format)),
-        }
     }
 }
 

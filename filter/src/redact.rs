@@ -75,8 +75,11 @@ impl Redactor {
     /// A path with its query, if it has to be changed.
     fn path(&self, path: &str) -> Option<String> {
         let (bare, query) = path.split_once('?').map_or((path, None), |(bare, query)| (bare, Some(query)));
-        let masked =
-            self.paths.iter().find(|template| template.matches(bare)).map(|template| template.mask(bare, MASK));
+        let masked = self
+            .paths
+            .iter()
+            .find(|template| template.matches(bare.as_bytes()))
+            .map(|template| template.mask(bare, MASK));
         let query_left = match query {
             Some(_) if self.drops_query => None,
             Some(query) => Some(self.query(query)),

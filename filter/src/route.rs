@@ -37,7 +37,7 @@ impl Routes {
 
     /// The route of a path without its query.
     pub fn of(&self, path: &str) -> Option<String> {
-        if let Some(template) = self.templates.iter().find(|template| template.matches(path)) {
+        if let Some(template) = self.templates.iter().find(|template| template.matches(path.as_bytes())) {
             return Some(template.as_str().to_owned());
         }
         if self.max_folded == 0 || path.len() > MAX_LEN || !path.starts_with('/') {

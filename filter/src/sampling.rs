@@ -37,6 +37,12 @@ impl Sampler {
 
     /// The caller's decision, or our own for a trace that has none.
     pub fn decide(&self, came: Option<Decision>, trace_id: TraceId, list: &str) -> Verdict {
+        if let (true, Some(decision)) = (list.is_empty(), came) {
+            return Verdict { decision, tracestate: None };
+        }
+        if list.is_empty() && !self.keeps(trace_id) {
+            return Verdict { decision: Decision::Drop, tracestate: None };
+        }
         let member = tracestate::member(list, OTEL_KEY);
         let mut state = OtelState::parse(member.unwrap_or(""));
         let randomness = state.randomness(trace_id);

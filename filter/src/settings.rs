@@ -99,7 +99,6 @@ impl Settings {
             return Some(Counter::ExchangesOwnExport);
         }
         let path = path.split(|b| *b == b'?').next().unwrap_or_default();
-        let path = std::str::from_utf8(path).unwrap_or_default();
         let is_excluded = self.excluded_paths.iter().any(|template| template.matches(path))
             || self.config.exclude.user_agents.iter().any(|prefix| agent.starts_with(prefix.as_bytes()));
         is_excluded.then_some(Counter::ExchangesExcluded)

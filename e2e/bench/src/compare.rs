@@ -78,7 +78,13 @@ pub(crate) struct Samples {
 ///
 /// # Panics
 /// A proxy does not start, a request fails, or the filter loses something.
-pub async fn compare(binary: &Path, modules: &Modules, upstream: SocketAddr, setting: Setting, length: Length) -> Comparison {
+pub async fn compare(
+    binary: &Path,
+    modules: &Modules,
+    upstream: SocketAddr,
+    setting: Setting,
+    length: Length,
+) -> Comparison {
     let (mut rungs, mut starts) = (Vec::new(), Vec::new());
     for watcher in WATCHERS {
         let begun = Instant::now();

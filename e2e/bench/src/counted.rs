@@ -9,7 +9,9 @@ use std::fmt;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wasmtime::{AsContextMut, Caller, Config, Engine, Extern, Func, Instance, Linker, Memory, Module, ProfilingStrategy, Store};
+use wasmtime::{
+    AsContextMut, Caller, Config, Engine, Extern, Func, Instance, Linker, Memory, Module, ProfilingStrategy, Store,
+};
 
 /// Exchanges before anything is counted: batches, tables and buffers have their size by then.
 const WARM_UP: u32 = 2048;
@@ -437,7 +439,8 @@ fn writes(linker: &mut Linker<Envoy>) -> wasmtime::Result<()> {
     linker.func_wrap("env", "proxy_increment_metric", |mut c: Here<'_>, id: u32, _: i64| {
         c.data_mut().crossed("proxy_increment_metric");
         let name = c.data().metrics.get(id as usize - 1).expect("a metric that was defined");
-        let is_trouble = ["dropped", "rejected", "host_errors", "panics", "failed"].iter().any(|sign| name.contains(sign));
+        let is_trouble =
+            ["dropped", "rejected", "host_errors", "panics", "failed"].iter().any(|sign| name.contains(sign));
         assert!(!is_trouble, "{name} grows");
         OK
     })?;

@@ -120,7 +120,11 @@ impl Client {
     }
 }
 
-async fn lane(mut sender: Sender, queue: Arc<Mutex<mpsc::UnboundedReceiver<Job>>>, headers: Arc<Vec<(String, String)>>) {
+async fn lane(
+    mut sender: Sender,
+    queue: Arc<Mutex<mpsc::UnboundedReceiver<Job>>>,
+    headers: Arc<Vec<(String, String)>>,
+) {
     loop {
         let Some(job) = queue.lock().await.recv().await else { return };
         let path = format!("/orders/{}?page=2", job.number % 1000);

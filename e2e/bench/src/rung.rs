@@ -232,10 +232,8 @@ impl Rung {
         let exports = if is_native { Protocol::Http2 } else { Protocol::Http1 };
         let node = json!({"id": "sidecar~10.0.0.1~orders-0.shop~shop.svc.cluster.local", "cluster": "orders.shop",
             "metadata": {"NAME": "orders-0", "NAMESPACE": "shop", "WORKLOAD_NAME": "orders"}});
-        let clusters = vec![
-            cluster("inbound", upstream, setting.protocol),
-            cluster(COLLECTOR, sink.address(), exports),
-        ];
+        let clusters =
+            vec![cluster("inbound", upstream, setting.protocol), cluster(COLLECTOR, sink.address(), exports)];
         let bootstrap = bootstrap(node, vec![listener], clusters);
         let options = Options { concurrency: setting.workers, ..Options::default() };
         let envoy = Envoy::start(binary, "bench", &bootstrap, &options).await;

@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn an_interval_holds_what_is_there_and_tells_noise_from_a_difference() {
         let mut random = fastrand::Rng::with_seed(1);
-        let mut noisy = |around: f64, by: f64| -> Vec<f64> { (0..40).map(|_| around + by * (random.f64() - 0.5)).collect() };
+        let mut noisy =
+            |around: f64, by: f64| -> Vec<f64> { (0..40).map(|_| around + by * (random.f64() - 0.5)).collect() };
         let (quiet, loud) = (Estimate::of_median(&noisy(10.0, 2.0)), Estimate::of_median(&noisy(10.0, 40.0)));
         assert!(quiet.low < 10.0 && quiet.high > 10.0 && quiet.high - quiet.low < 1.0, "{quiet:?}");
         assert_eq!((quiet.against(12.0), quiet.against(8.0)), (Verdict::Met, Verdict::Missed));

@@ -67,12 +67,12 @@ impl PathTemplate {
     }
 
     /// Whether a path, without its query, is of this form.
-    pub fn matches(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &[u8]) -> bool {
         if self.is_literal {
-            return self.text == path;
+            return self.text.as_bytes() == path;
         }
-        let Some(rest) = path.strip_prefix('/') else { return false };
-        let mut parts = rest.split('/');
+        let Some(rest) = path.strip_prefix(b"/") else { return false };
+        let mut parts = rest.split(|b| *b == b'/');
         for segment in &self.segments {
             let part = match (segment, parts.next()) {
                 (Segment::Rest, _) => return true,
@@ -80,7 +80,7 @@ impl PathTemplate {
                 (_, None) => return false,
             };
             let is_same = match segment {
-                Segment::Literal(literal) => literal == part,
+                Segment::Literal(literal) => literal.as_bytes() == part,
                 Segment::One | Segment::Rest => !part.is_empty(),
             };
             if !is_same {
@@ -146,7 +146,11 @@ mod tests {
             ("/a", "", false, "nothing"),
         ];
         for (template, path, want, reason) in rows {
-            assert_eq!(PathTemplate::parse(template).unwrap().matches(path), want, "{reason}: {template} {path}");
+            assert_eq!(
+                PathTemplate::parse(template).unwrap().matches(path.as_bytes()),
+                want,
+                "{reason}: {template} {path}"
+            );
         }
         for bad in ["", "a", "/a*", "/{a", "/a}", "/{}", "/{a}b", "/**/a", "/a?b", "/{{a}}"] {
             assert_eq!(PathTemplate::parse(bad), None, "{bad}");

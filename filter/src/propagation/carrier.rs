@@ -92,6 +92,11 @@ impl Names {
         names.iter().any(|name| self.has(*name))
     }
 
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     fn add(&mut self, index: usize) {
         self.0 |= Self::bit(index);
     }
@@ -113,8 +118,8 @@ impl<'a> Carrier<'a> {
 
     /// Takes note of one header.
     pub fn see(&mut self, name: &[u8], value: &'a [u8]) {
-        // All others are told by their first letter.
-        if !matches!(name.first(), Some(b'b' | b'o' | b't' | b'u' | b'x')) {
+        // A letter or two tell nearly all others.
+        if !matches!(name, [b'b' | b'o' | b't' | b'u', ..] | [b'x', b'-', b'a' | b'b', ..]) {
             return;
         }
         let Some(index) = NAMES.iter().position(|known| known.as_bytes() == name) else { return };

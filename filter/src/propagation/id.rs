@@ -138,10 +138,16 @@ impl Flags {
 
 /// Appends bytes in lower-case hex. Formatters would do it too, at twenty times the instructions.
 fn push_hex(text: &mut String, bytes: &[u8]) {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' | nibble } else { (b'a' - 10).wrapping_add(nibble) });
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 0xf));
+    const PART: usize = 8;
+    let digit = |nibble: u8| if nibble < 10 { b'0' | nibble } else { (b'a' - 10).wrapping_add(nibble) };
+    for part in bytes.chunks(PART) {
+        let mut digits = [0; 2 * PART];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(part) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
+        let digits = digits.get(..part.len().saturating_mul(2)).unwrap_or_default();
+        // Digits are ASCII.
+        text.push_str(std::str::from_utf8(digits).unwrap_or_default());
     }
 }
 

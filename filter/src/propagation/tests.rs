@@ -37,11 +37,15 @@ fn injected(propagators: &Propagators, pairs: &[(&str, &str)], debug: bool) -> V
 }
 
 fn reads(formats: &[Format]) -> Propagators {
-    Propagators { extract: formats.to_vec(), ..defaults() }
+    configured(Propagation { extract: formats.to_vec(), ..Propagation::default() })
+}
+
+fn configured(propagation: Propagation) -> Propagators {
+    Propagators::of(&propagation, &Side::default(), Kind::Server)
 }
 
 fn defaults() -> Propagators {
-    Propagators::of(&Propagation::default(), &Side::default(), Kind::Server)
+    configured(Propagation::default())
 }
 
 #[test]
@@ -142,7 +146,7 @@ fn by_default_tracecontext_goes_out_and_the_b3_form_that_came_in() {
 
 #[test]
 fn a_list_of_formats_is_taken_by_its_word() {
-    let only = |inject: &[Format]| Propagators { inject: Some(inject.to_vec()), ..defaults() };
+    let only = |inject: &[Format]| configured(Propagation { inject: Some(inject.to_vec()), ..Propagation::default() });
     assert!(injected(&only(&[]), &[("b3", B3_SINGLE)], false).is_empty());
     let b3 = injected(&only(&[Format::B3]), &[("traceparent", W3C)], false);
     assert_eq!(b3, ["b3: 0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-1"]);
@@ -225,7 +229,7 @@ fn every_format_can_be_written_and_cleared() {
         ("ot-tracer-spanid", "e457b5a2e4d86bd1"),
         ("ot-tracer-sampled", "false"),
     ];
-    let write = Propagators { inject: Some(Format::ALL.to_vec()), ..defaults() };
+    let write = configured(Propagation { inject: Some(Format::ALL.to_vec()), ..Propagation::default() });
     assert_eq!(
         injected(&write, &came, false),
         [
@@ -241,9 +245,13 @@ fn every_format_can_be_written_and_cleared() {
             "ot-tracer-sampled: true",
         ]
     );
-    let clear = Propagators { clear: Format::ALL.to_vec(), ..defaults() };
+    let clear = configured(Propagation { clear: Format::ALL.to_vec(), ..Propagation::default() });
     assert_eq!(injected(&clear, &came, false), came.map(|(name, _)| format!("{name}!")), "what came, and no more");
-    let both = Propagators { inject: Some(vec![Format::TraceContext]), clear: Format::ALL.to_vec(), ..defaults() };
+    let both = configured(Propagation {
+        inject: Some(vec![Format::TraceContext]),
+        clear: Format::ALL.to_vec(),
+        ..Propagation::default()
+    });
     let changes = injected(&both, &came, false);
     assert!(changes[0].starts_with("traceparent: ") && changes[1] == "baggage!", "what is written is not cleared");
 }
@@ -252,7 +260,7 @@ fn every_format_can_be_written_and_cleared() {
 fn by_default_a_format_that_is_not_read_is_left_alone() {
     let xray = [("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8")];
     assert_eq!(injected(&defaults(), &xray, false).len(), 1, "traceparent alone");
-    let reads_xray = Propagators { extract: vec![Format::XRay], ..defaults() };
+    let reads_xray = configured(Propagation { extract: vec![Format::XRay], ..Propagation::default() });
     assert_eq!(injected(&reads_xray, &xray, false).len(), 2);
 }
 
@@ -262,8 +270,7 @@ fn a_side_takes_from_both_what_it_does_not_say_itself() {
     let outbound = Side { inject: Some(vec![Format::B3]), ..Side::default() };
     let propagators = Propagators::of(&all, &outbound, Kind::Client);
     assert_eq!(propagators.extract, all.extract);
-    assert_eq!(propagators.inject, Some(vec![Format::B3]));
-    assert_eq!(propagators.clear, [Format::Baggage]);
+    assert_eq!(propagators.plan, [(Format::Baggage, Plan::Clear), (Format::B3, Plan::Inject)]);
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Rule {
         };
         self.kind.is_none_or(|k| k == *kind)
             && any(self.methods.is_empty(), self.methods.contains(&request.method))
-            && any(self.paths.is_empty(), self.paths.iter().any(|p| p.matches(path)))
+            && any(self.paths.is_empty(), self.paths.iter().any(|p| p.matches(path.as_bytes())))
             && any(self.hosts.is_empty(), self.hosts.iter().any(|h| h.matches(host)))
             && any(self.ports.is_empty(), port.is_some_and(|port| self.ports.contains(&port)))
             && self.headers.iter().all(has)

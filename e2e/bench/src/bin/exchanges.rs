@@ -16,7 +16,8 @@ fn main() {
         }
         [module, name, count] => {
             let module = Compiled::for_perf(Path::new(module));
-            let situation = situations().into_iter().find(|situation| situation.name == name).expect("a situation of ours");
+            let situation =
+                situations().into_iter().find(|situation| situation.name == name).expect("a situation of ours");
             Counted::new(&module, &situation).exchanges(count.parse().expect("a number"));
         }
         _ => panic!("exchanges MODULE [SITUATION COUNT]"),
