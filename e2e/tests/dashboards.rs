@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 
 /// Istio's standard metrics, which its proxies alone serve, what Prometheus says of every target, and an Envoy's own that
 /// Istio's default statistics hold.
-const DOCUMENTED: [&str; 4] = [
+const DOCUMENTED: [&str; 5] = [
     "istio_requests_total",
     "istio_request_duration_milliseconds_bucket",
     "up",
     "envoy_listener_manager_total_listeners_active",
+    "envoy_server_concurrency",
 ];
 const WORDS: [&str; 21] = [
     "sum",

@@ -282,3 +282,33 @@ fn a_root_context_on_its_way_out_waits_for_all_of_its_calls_and_begins_no_more()
     world.balance();
     assert_eq!((world.stat("spans_exported"), world.stat("spans_waiting")), (5, 0));
 }
+
+#[test]
+fn a_worker_beats_once_a_second_however_often_it_ticks_and_whatever_its_configuration() {
+    for config in ["{}", r#"{"sampling":{"ratio":2}}"#, r#"{"batch":{"scheduleDelay":"60s"}}"#] {
+        let mut world = World::new(config);
+        assert!((1..=1000).contains(&world.host().tick_ms), "{config}: in time");
+        let start = world.stat("heartbeats");
+        // Two root contexts tick, 0.6 s apart.
+        world.root(config);
+        for _ in 0..50 {
+            world.tick();
+            world.during(Phase::Root, |plugin| plugin.on_tick(ROOT + 1));
+        }
+        assert!((29..=31).contains(&(world.stat("heartbeats") - start)), "{config}: {}", world.stat("heartbeats"));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_makes_no_heartbeats_and_takes_none_for_long() {
+    let mut world = World::new("{}");
+    for set in [24 * 3600 * SECOND, SECOND] {
+        world.host().time = set;
+        world.tick();
+        let start = world.stat("heartbeats");
+        assert!(start < 5, "none for the time that was passed over: {start}");
+        world.tick();
+        world.tick();
+        assert_eq!(world.stat("heartbeats"), start + 1);
+    }
+}
