@@ -128,6 +128,19 @@ fn every_refusal_names_its_key() {
             "a secret by its attribute",
         ),
         (r#"{"attributes":[{"name":"n","property":"request.headers"}]}"#, "credentials", "all headers"),
+        (
+            r#"{"attributes":[{"name":"n","property":["request","headers","cookie"]}]}"#,
+            "credentials",
+            "a secret by the names of its path",
+        ),
+        (r#"{"attributes":[{"name":"n","property":"upstream..a"}]}"#, "n has a property with", "an empty name"),
+        (r#"{"attributes":[{"name":"n","property":[]}]}"#, "n has a property with", "no name at all"),
+        (
+            r#"{"attributes":[{"name":"n","property":["request\u0000headers\u0000cookie"]}]}"#,
+            "n has a property with",
+            "a path in a name, past the check for secrets",
+        ),
+        (r#"{"attributes":[{"name":"n","property":7}]}"#, "attributes[0].property: expected a path", "a number"),
         (r#"{"direction":"sideways"}"#, "unknown variant", "a direction that we do not know"),
         (r#"{"resource":{"attributes":{"":"x"}}}"#, "resource.attributes", "an empty key"),
     ];
