@@ -140,6 +140,18 @@ fn whatever_the_filter_loses_counts_as_dropped() {
 }
 
 #[test]
+fn what_becomes_of_records_and_of_workers_is_on_the_filters_dashboard() {
+    let shown: BTreeSet<String> = panels().iter().flat_map(|(_, query)| metrics(query)).collect();
+    let signals = ["otelmesh_spans_", "otelmesh_logs_", "otelmesh_data_points_"];
+    let wanted = names().filter(|name| {
+        signals.iter().any(|signal| name.starts_with(signal))
+            || ["otelmesh_panics", "otelmesh_heartbeats"].contains(name)
+    });
+    let missing: Vec<_> = wanted.filter(|name| !shown.contains(*name)).collect();
+    assert!(missing.is_empty(), "no panel shows {missing:?}");
+}
+
+#[test]
 fn prometheus_reads_every_query_of_the_dashboards() {
     let rules: Vec<_> = panels()
         .into_iter()
