@@ -152,6 +152,19 @@ fn what_becomes_of_records_and_of_workers_is_on_the_filters_dashboard() {
 }
 
 #[test]
+fn what_is_asked_of_envoys_themselves_is_kept_when_they_are_scraped() {
+    let monitor = monitored().into_iter().find(|object| object["kind"] == "PodMonitor").unwrap();
+    let kept = monitor["spec"]["podMetricsEndpoints"][0]["metricRelabelings"][0]["regex"].as_str().unwrap().to_owned();
+    let queries = panels().into_iter().map(|(_, query)| query).chain(rules().into_iter().map(|(_, query)| query));
+    let asked: BTreeSet<String> =
+        queries.flat_map(|query| metrics(&query)).filter(|metric| metric.starts_with("envoy_")).collect();
+    assert_eq!(asked.len(), 2);
+    for metric in asked {
+        assert!(kept.split('|').any(|name| name == metric), "{kept} leaves out {metric}");
+    }
+}
+
+#[test]
 fn prometheus_reads_every_query_of_the_dashboards() {
     let rules: Vec<_> = panels()
         .into_iter()
