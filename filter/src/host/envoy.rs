@@ -277,17 +277,15 @@ extern "C" fn otelmesh_caught() {
 #[cfg(feature = "trap")]
 #[expect(clippy::panic, reason = "it is what is asked for")]
 fn trap(phase: &[u8]) {
+    #[expect(unconditional_recursion, reason = "it is what is asked for")]
+    fn overflow(depth: u64) -> u64 {
+        std::hint::black_box(overflow(std::hint::black_box(depth)) ^ depth)
+    }
     match Envoy.headers(MapKind::RequestHeaders).unwrap_or_default().get(b"x-otelmesh-trap") {
         Some(asked) if asked == phase => panic!("a request asked for it"),
         Some(b"overflow") => drop(overflow(0)),
         _ => {}
     }
-}
-
-#[cfg(feature = "trap")]
-#[expect(unconditional_recursion, reason = "it is what is asked for")]
-fn overflow(depth: u64) -> u64 {
-    std::hint::black_box(overflow(std::hint::black_box(depth)) ^ depth)
 }
 
 #[unsafe(no_mangle)]
