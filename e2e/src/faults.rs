@@ -9,18 +9,22 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use otelmesh::envoy::bootstrap::{Protocol, Traffic, bootstrap, cluster, http_listener, route};
-use otelmesh::envoy::{Envoy, Options};
-use serde_json::{Value, json};
+use otelmesh::envoy::Envoy;
+use otelmesh::envoy::bootstrap::Protocol;
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::proxy::{Books, COLLECTOR, Proxy, Setup};
+use crate::proxy::{Books, Proxy, Setup};
 use crate::raw;
-use crate::scripted::{Answer, Scripted};
+use crate::scripted::Scripted;
 use crate::upstream::Upstream;
 
+pub use scenario::{Fate, Fault, Scenario, scenarios};
+
 pub mod changes;
+mod native;
+mod scenario;
 
 /// Requests in a scenario; they are sent faster than any schedule, so they leave together.
 pub const REQUESTS: usize = 10;
@@ -42,45 +46,6 @@ pub enum Subject {
     Filter,
     /// Envoy's OpenTelemetry tracer and OTLP access log.
     Native,
-}
-
-/// What must become of the records, as far as the filter is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// The receiver has all of them.
-    Delivered,
-    /// It has them, but for those that it rejected.
-    Rejected(usize),
-    /// They are dropped and counted: OTLP forbids another try.
-    Dropped,
-    /// They are dropped and counted although the receiver has them, which its answer does not tell.
-    DroppedOnArrival,
-}
-
-/// What the receiver does.
-#[derive(Debug, Clone)]
-pub enum Fault {
-    /// It answers, before it takes everything.
-    Answers(Vec<Answer>),
-    /// It speaks no HTTP on so many connections.
-    Rubbish(usize),
-    /// It is away when the records come, and comes back after a while.
-    Away(Duration),
-}
-
-/// A scenario.
-#[derive(Debug, Clone)]
-pub struct Scenario {
-    /// In messages.
-    pub name: &'static str,
-    /// In a table, which has one row for scenarios alike.
-    pub row: &'static str,
-    /// What the receiver does.
-    pub fault: Fault,
-    /// What must come of it.
-    pub fate: Fate,
-    /// How long the receiver asked to be left alone.
-    pub wait: Duration,
 }
 
 /// What became of one signal's records.
@@ -120,81 +85,6 @@ pub struct Bench {
 enum Sender {
     Filter(Box<Proxy>),
     Native(Box<Envoy>),
-}
-
-/// The scenarios of a protocol.
-pub fn scenarios(wire: Wire) -> Vec<Scenario> {
-    let answers = |name, fate, answers: Vec<Answer>| Scenario::new(name, fate, Fault::Answers(answers));
-    let away = Fault::Away(Duration::from_millis(1500));
-    let mut all = vec![
-        answers("takes everything", Fate::Delivered, vec![]),
-        Scenario::new("killed and restarted", Fate::Delivered, away),
-        Scenario::new("no HTTP at all", Fate::Delivered, Fault::Rubbish(2)),
-    ];
-    let ok = if wire == Wire::Http { Answer::http(200) } else { Answer::grpc(0) };
-    all.extend([
-        answers("partial success, 3 rejected", Fate::Rejected(3), vec![ok.clone().partial(3)]),
-        answers("hangs", Fate::Delivered, vec![ok.clone().hang()]),
-        answers("resets", Fate::Delivered, vec![ok.clone().reset()]),
-        answers("resets within the body", Fate::Delivered, vec![ok.clone().reset_in_body()]),
-        answers("sends the body for ever", Fate::Delivered, vec![ok.clone().slow_body()]),
-        answers("garbage body", Fate::Delivered, vec![ok.clone().body([0xff; 512])]),
-        answers("body of 8 MiB", Fate::DroppedOnArrival, vec![ok.clone().body(vec![0; 8 << 20])]),
-        answers("a web page", Fate::Dropped, vec![ok.header("content-type", "text/html").refusing()]),
-    ]);
-    match wire {
-        Wire::Http => {
-            for (name, status) in
-                [("400", 400), ("401", 401), ("404", 404), ("413", 413), ("500", 500), ("redirects elsewhere", 302)]
-            {
-                all.push(answers(name, Fate::Dropped, vec![Answer::http(status)]).row("400, 401, 404, 413, 500, 302"));
-            }
-            for (name, status) in [("429", 429), ("502", 502), ("503", 503), ("504", 504)] {
-                all.push(answers(name, Fate::Delivered, vec![Answer::http(status)]).row("429, 502, 503, 504"));
-            }
-            let seconds = Answer::http(429).header("retry-after", "2");
-            all.push(
-                answers("429 with Retry-After in seconds", Fate::Delivered, vec![seconds])
-                    .waiting(2)
-                    .row("429 with Retry-After"),
-            );
-            // A date has no fractions of a second.
-            let date = Answer::http(429).retry_date(3);
-            all.push(
-                answers("429 with Retry-After as a date", Fate::Delivered, vec![date])
-                    .waiting(2)
-                    .row("429 with Retry-After"),
-            );
-        }
-        Wire::Grpc => {
-            for (name, code) in [
-                ("INVALID_ARGUMENT", 3),
-                ("UNKNOWN", 2),
-                ("UNIMPLEMENTED", 12),
-                ("INTERNAL", 13),
-                ("UNAUTHENTICATED", 16),
-                ("RESOURCE_EXHAUSTED", 8),
-            ] {
-                let refusal = answers(name, Fate::Dropped, vec![Answer::grpc(code)]);
-                all.push(refusal.row("codes that forbid another try (2, 3, 8, 12, 13, 16)"));
-            }
-            for (name, code) in [
-                ("CANCELLED", 1),
-                ("DEADLINE_EXCEEDED", 4),
-                ("ABORTED", 10),
-                ("OUT_OF_RANGE", 11),
-                ("UNAVAILABLE", 14),
-                ("DATA_LOSS", 15),
-            ] {
-                let busy = answers(name, Fate::Delivered, vec![Answer::grpc(code)]);
-                all.push(busy.row("retryable codes (1, 4, 10, 11, 14, 15)"));
-            }
-            let busy = Answer::grpc(8).retry_info(2);
-            all.push(answers("RESOURCE_EXHAUSTED with RetryInfo", Fate::Delivered, vec![busy]).waiting(2));
-            all.push(answers("HTTP 503 without a gRPC status", Fate::Delivered, vec![Answer::http(503)]));
-        }
-    }
-    all
 }
 
 // === impl Wire ===
@@ -239,7 +129,7 @@ impl Bench {
                 let setup = Setup { config, collector, ..Setup::new(upstream.address()) };
                 Sender::Filter(Box::new(setup.start().await))
             }
-            Subject::Native => Sender::Native(Box::new(native(wire, &upstream, &receiver).await)),
+            Subject::Native => Sender::Native(Box::new(native::start(wire, &upstream, &receiver).await)),
         };
         Self { wire, receiver, sender, points: 0, _upstream: upstream }
     }
@@ -366,95 +256,4 @@ fn fortune(receiver: &Scripted, noun: &str, sent: usize, before: Option<&Books>,
         rejected: taken.rejected,
         dropped,
     }
-}
-
-// === impl Scenario ===
-
-impl Scenario {
-    fn new(name: &'static str, fate: Fate, fault: Fault) -> Self {
-        Self { name, row: name, fault, fate, wait: Duration::ZERO }
-    }
-
-    fn row(mut self, row: &'static str) -> Self {
-        self.row = row;
-        self
-    }
-
-    fn waiting(mut self, seconds: u64) -> Self {
-        self.wait = Duration::from_secs(seconds);
-        self
-    }
-
-    fn check(&self, wire: Wire, outcome: &Outcome) {
-        let what = format!("{} over {}: {outcome:?}", self.name, wire.name());
-        assert_eq!(outcome.failed, 0, "{what}");
-        let (received, rejected, dropped) = match self.fate {
-            Fate::Delivered => (REQUESTS, 0, 0),
-            Fate::Rejected(rejected) => (REQUESTS, rejected, 0),
-            Fate::Dropped => (0, 0, REQUESTS),
-            Fate::DroppedOnArrival => (REQUESTS, 0, REQUESTS),
-        };
-        for fortune in &outcome.fortunes {
-            assert_eq!((fortune.received, fortune.rejected), (received, rejected), "{what}");
-            let by_reason = fortune.dropped.get("export_failed").copied().unwrap_or(0);
-            assert_eq!((by_reason, fortune.repeated), (dropped as i64, 0), "{what}");
-        }
-    }
-}
-
-/// A listener whose Envoy exports by itself.
-fn native_listener(wire: Wire) -> Value {
-    let mut listener = http_listener("inbound", Traffic::Inbound, vec![], vec![route(&["*"], "inbound")]);
-    let manager = listener.pointer_mut("/filter_chains/0/filters/0/typed_config").expect("a listener of ours");
-    let service = |path: &str| match wire {
-        Wire::Http => {
-            let uri = json!({"uri": format!("http://collector{path}"), "cluster": COLLECTOR, "timeout": "0.5s"});
-            ("http_service", json!({"http_uri": uri}))
-        }
-        Wire::Grpc => ("grpc_service", json!({"envoy_grpc": {"cluster_name": COLLECTOR}, "timeout": "0.5s"})),
-    };
-    let (key, value) = service("/v1/traces");
-    let tracer = "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig";
-    let mut tracing = json!({"@type": tracer, "service_name": "native"});
-    tracing[key] = value;
-    manager["tracing"] = json!({"provider": {"name": "envoy.tracers.opentelemetry", "typed_config": tracing}});
-    let (key, value) = service("/v1/logs");
-    let mut log = json!({
-        "@type": "type.googleapis.com/envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig",
-        "common_config": {
-            "log_name": "native", "transport_api_version": "V3", "buffer_flush_interval": "0.2s",
-            "grpc_service": {"envoy_grpc": {"cluster_name": COLLECTOR}},
-        },
-        "body": {"string_value": "%REQ(:PATH)%"},
-    });
-    if wire == Wire::Http {
-        log.as_object_mut().expect("an object").remove("common_config");
-        log["log_name"] = json!("native");
-        log["buffer_flush_interval"] = json!("0.2s");
-        log[key] = value;
-    } else {
-        log["common_config"][key] = value;
-    }
-    manager["access_log"] = json!([{"name": "envoy.access_loggers.open_telemetry", "typed_config": log}]);
-    listener
-}
-
-/// An Envoy that exports by itself.
-async fn native(wire: Wire, upstream: &Upstream, receiver: &Scripted) -> Envoy {
-    let node = json!({"id": "native", "cluster": "native"});
-    let clusters = vec![
-        cluster("inbound", upstream.address(), Protocol::Http1),
-        cluster(COLLECTOR, receiver.address(), wire.speaks()),
-    ];
-    let mut bootstrap = bootstrap(node, vec![native_listener(wire)], clusters);
-    flush_often(&mut bootstrap);
-    let (binary, options) = (crate::envoy(), Options::default());
-    let envoy = Envoy::start(&binary, "native", &bootstrap, &options).await;
-    envoy.unwrap_or_else(|error| panic!("{error:#}"))
-}
-
-/// Has Envoy's tracer flush as often as the filter does here, and not before.
-fn flush_often(bootstrap: &mut Value) {
-    let values = json!({"tracing.opentelemetry.flush_interval_ms": 200, "tracing.opentelemetry.min_flush_spans": 100});
-    bootstrap["layered_runtime"] = json!({"layers": [{"name": "static", "static_layer": values}]});
 }

@@ -9,8 +9,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -19,46 +17,21 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
 use otelmesh::server::Port;
-use prost::Message;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
+pub use answer::Answer;
+use answer::How;
+use records::ids;
+
+mod answer;
+mod records;
+
 /// Longer than any timeout that a test configures.
 const FOREVER: Duration = Duration::from_secs(30);
-
-/// What to do with a request.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-    trailers: Vec<(&'static str, String)>,
-    how: How,
-    /// Seconds from then on that `Retry-After` names as a date.
-    retry_date: Option<u64>,
-    /// Records taken and records rejected of those, `None` where the answer means that none was taken.
-    takes: Option<usize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
-    Whole,
-    /// Nothing at all.
-    Hang,
-    /// The stream, or its connection, is broken off without an answer.
-    Reset,
-    /// The same in the middle of the body.
-    ResetInBody,
-    /// The body never ends.
-    SlowBody,
-}
 
 /// What a receiver knows of the records that came.
 #[derive(Debug, Clone, Default)]
@@ -84,149 +57,6 @@ struct State {
     answers: HashMap<&'static str, VecDeque<Answer>>,
     taken: HashMap<&'static str, Taken>,
     rubbish: usize,
-}
-
-#[derive(Message)]
-struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    rejected: i64,
-    #[prost(string, tag = "2")]
-    message: String,
-}
-
-#[derive(Message)]
-struct ExportResponse {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    delay: Option<RetryDelay>,
-}
-
-#[derive(Message)]
-struct RetryDelay {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-}
-
-#[derive(Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-#[derive(Message)]
-struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-// === impl Answer ===
-
-impl Answer {
-    /// An HTTP status with an empty body; 200 takes the records.
-    pub fn http(status: u16) -> Self {
-        let takes = (200..300).contains(&status).then_some(0);
-        let headers = vec![("content-type", "application/x-protobuf".to_owned())];
-        Self { status, headers, body: Vec::new(), trailers: Vec::new(), how: How::Whole, retry_date: None, takes }
-    }
-
-    /// A gRPC status; 0 takes the records.
-    pub fn grpc(code: u32) -> Self {
-        Self {
-            status: 200,
-            headers: vec![("content-type", "application/grpc".to_owned())],
-            body: if code == 0 { frame(&[]) } else { Vec::new() },
-            trailers: vec![("grpc-status", code.to_string()), ("grpc-message", "scripted".to_owned())],
-            how: How::Whole,
-            retry_date: None,
-            takes: (code == 0).then_some(0),
-        }
-    }
-
-    /// With a RetryInfo.
-    pub fn retry_info(mut self, seconds: i64) -> Self {
-        let info = RetryInfo { delay: Some(RetryDelay { seconds }) };
-        let type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
-        let details = vec![Any { type_url, value: info.encode_to_vec() }];
-        let status = RpcStatus { code: 0, message: "busy".to_owned(), details };
-        self.trailers.push(("grpc-status-details-bin", STANDARD_NO_PAD.encode(status.encode_to_vec())));
-        self
-    }
-
-    /// A success that rejects so many records.
-    pub fn partial(mut self, rejected: usize) -> Self {
-        let partial = PartialSuccess { rejected: rejected as i64, message: "too old".to_owned() };
-        let message = ExportResponse { partial_success: Some(partial) }.encode_to_vec();
-        self.body = if self.trailers.is_empty() { message } else { frame(&message) };
-        self.takes = Some(rejected);
-        self
-    }
-
-    /// With a header in place of the one of this name.
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.retain(|(n, _)| *n != name);
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// With a `Retry-After` that is a date, so many seconds after the answer.
-    pub fn retry_date(mut self, seconds: u64) -> Self {
-        self.retry_date = Some(seconds);
-        self
-    }
-
-    /// With this body.
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = body.into();
-        self
-    }
-
-    /// Without trailers, and no success whatever the status says.
-    pub fn refusing(mut self) -> Self {
-        self.trailers.clear();
-        self.takes = None;
-        self
-    }
-
-    fn with(mut self, how: How) -> Self {
-        self.how = how;
-        self.takes = None;
-        self
-    }
-
-    /// No answer at all.
-    pub fn hang(self) -> Self {
-        self.with(How::Hang)
-    }
-
-    /// A reset in place of an answer.
-    pub fn reset(self) -> Self {
-        self.with(How::Reset)
-    }
-
-    /// A reset in the middle of the answer's body.
-    pub fn reset_in_body(self) -> Self {
-        self.with(How::ResetInBody)
-    }
-
-    /// A body that does not come to its end.
-    pub fn slow_body(self) -> Self {
-        self.with(How::SlowBody)
-    }
-}
-
-fn frame(message: &[u8]) -> Vec<u8> {
-    [&[0][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
 
 // === impl Scripted ===
@@ -413,35 +243,4 @@ fn respond(answer: Answer, how: How) -> Response<Channel<Bytes, io::Error>> {
         }
     });
     response.body(body).expect("a script's headers are valid")
-}
-
-/// What tells the records of an export apart: a span's id; a log's span, or its text where it belongs to none; all of a
-/// data point.
-fn ids(noun: &str, body: &[u8]) -> Vec<String> {
-    let hex = |id: &[u8]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    if noun == "spans" {
-        let request = ExportTraceServiceRequest::decode(body).unwrap_or_default();
-        let spans = request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
-        return spans.map(|span| hex(&span.span_id)).collect();
-    }
-    if noun == "data_points" {
-        let request = ExportMetricsServiceRequest::decode(body).unwrap_or_default();
-        let metrics = request.resource_metrics.into_iter().flat_map(|r| r.scope_metrics).flat_map(|s| s.metrics);
-        return metrics.flat_map(points).collect();
-    }
-    let request = ExportLogsServiceRequest::decode(body).unwrap_or_default();
-    let records = request.resource_logs.into_iter().flat_map(|r| r.scope_logs).flat_map(|s| s.log_records);
-    records.map(|log| if log.span_id.is_empty() { format!("{:?}", log.body) } else { hex(&log.span_id) }).collect()
-}
-
-fn points(metric: Metric) -> Vec<String> {
-    let name = metric.name;
-    let all = |points: Vec<String>| points.into_iter().map(|point| format!("{name} {point}")).collect();
-    match metric.data {
-        Some(Data::Histogram(h)) => all(h.data_points.iter().map(|p| format!("{p:?}")).collect()),
-        Some(Data::ExponentialHistogram(h)) => all(h.data_points.iter().map(|p| format!("{p:?}")).collect()),
-        Some(Data::Sum(s)) => all(s.data_points.iter().map(|p| format!("{p:?}")).collect()),
-        Some(Data::Gauge(g)) => all(g.data_points.iter().map(|p| format!("{p:?}")).collect()),
-        _ => Vec::new(),
-    }
 }

@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 
 /// Istio's standard metrics, which its proxies alone serve, what Prometheus says of every target, and an Envoy's own that
 /// Istio's default statistics hold.
-const DOCUMENTED: [&str; 4] = [
+const DOCUMENTED: [&str; 5] = [
     "istio_requests_total",
     "istio_request_duration_milliseconds_bucket",
     "up",
     "envoy_listener_manager_total_listeners_active",
+    "envoy_server_concurrency",
 ];
 const WORDS: [&str; 21] = [
     "sum",
@@ -136,6 +137,31 @@ fn whatever_the_filter_loses_counts_as_dropped() {
         })
     };
     assert_eq!(counted, names().filter(is_loss).map(str::to_owned).collect());
+}
+
+#[test]
+fn what_becomes_of_records_and_of_workers_is_on_the_filters_dashboard() {
+    let shown: BTreeSet<String> = panels().iter().flat_map(|(_, query)| metrics(query)).collect();
+    let signals = ["otelmesh_spans_", "otelmesh_logs_", "otelmesh_data_points_"];
+    let wanted = names().filter(|name| {
+        signals.iter().any(|signal| name.starts_with(signal))
+            || ["otelmesh_panics", "otelmesh_heartbeats"].contains(name)
+    });
+    let missing: Vec<_> = wanted.filter(|name| !shown.contains(*name)).collect();
+    assert!(missing.is_empty(), "no panel shows {missing:?}");
+}
+
+#[test]
+fn what_is_asked_of_envoys_themselves_is_kept_when_they_are_scraped() {
+    let monitor = monitored().into_iter().find(|object| object["kind"] == "PodMonitor").unwrap();
+    let kept = monitor["spec"]["podMetricsEndpoints"][0]["metricRelabelings"][0]["regex"].as_str().unwrap().to_owned();
+    let queries = panels().into_iter().map(|(_, query)| query).chain(rules().into_iter().map(|(_, query)| query));
+    let asked: BTreeSet<String> =
+        queries.flat_map(|query| metrics(&query)).filter(|metric| metric.starts_with("envoy_")).collect();
+    assert_eq!(asked.len(), 2);
+    for metric in asked {
+        assert!(kept.split('|').any(|name| name == metric), "{kept} leaves out {metric}");
+    }
 }
 
 #[test]

@@ -51,9 +51,16 @@ fn alerts_fire_when_they_should_and_only_then() {
 
 #[test]
 fn a_threshold_that_moved_would_be_found() {
-    for (from, to) in
-        [("> 0.8", "> 0.95"), ("> 0.05", "> 0.001"), ("for\":\"10m", "for\":\"60m"), ("unless on", "and on")]
-    {
+    for (from, to) in [
+        ("> 0.8", "> 0.95"),
+        ("> 0.05", "> 0.001"),
+        ("for\":\"10m", "for\":\"60m"),
+        ("unless on", "and on"),
+        ("> 0.5\"", "> 1\""),
+        (" - otelmesh_panics", ""),
+        ("and rate(otelmesh_heartbeats[5m]) > 0", ""),
+        ("for\":\"10m", "for\":\"4m"),
+    ] {
         assert!(rules().to_string().contains(from), "no rule says {from}");
         let moved = rules().to_string().replace(from, to);
         let (_dir, mut command) =

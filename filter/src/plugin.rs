@@ -14,6 +14,12 @@ use crate::settings::Settings;
 use crate::stats::{Counter, Signal, Stats};
 use crate::table::Table;
 
+/// Milliseconds between two heartbeats, and nanoseconds.
+const HEARTBEAT_MS: u32 = 1_000;
+const HEARTBEAT: u64 = HEARTBEAT_MS as u64 * 1_000_000;
+/// No tick is so late: the clock was set.
+const CLOCK_SET: u64 = 60 * HEARTBEAT;
+
 /// Everything that a worker remembers. Batches live here, not in a root context, so that inbound and outbound share
 /// them and a change of configuration does not lose them.
 pub struct Plugin<H> {
@@ -24,6 +30,8 @@ pub struct Plugin<H> {
     exchanges: Table<Exchange>,
     exporters: Table<Exporter>,
     next_exporter: u32,
+    /// Until when heartbeats are counted.
+    beaten: u64,
 }
 
 /// A root context: one pluginConfig at work.
@@ -42,8 +50,9 @@ impl<H: Host> Plugin<H> {
     pub fn new(mut host: H) -> Self {
         let mut seed = [0; 32];
         host.random(&mut seed);
+        let beaten = host.now();
         // Should the host have no randomness, workers still differ by the time of their start.
-        for (byte, time) in seed.iter_mut().zip(host.now().to_le_bytes()) {
+        for (byte, time) in seed.iter_mut().zip(beaten.to_le_bytes()) {
             *byte ^= time;
         }
         Self {
@@ -54,6 +63,7 @@ impl<H: Host> Plugin<H> {
             exchanges: Table::for_about(256),
             exporters: Table::for_about(1),
             next_exporter: 0,
+            beaten,
         }
     }
 
@@ -78,7 +88,8 @@ impl<H: Host> Plugin<H> {
                         format!("otelmesh {}: on, exporting to {}", env!("CARGO_PKG_VERSION"), config.exporter.cluster);
                     self.host.log(LogLevel::Info, &line);
                 }
-                self.host.set_tick_period(config.batch.schedule_delay.0 / 2);
+                // Heartbeats that come late look like a worker that has none.
+                self.host.set_tick_period(HEARTBEAT_MS.min(config.batch.schedule_delay.0 / 2));
                 Some(self.settle(config))
             }
             Err(error) => {
@@ -91,6 +102,8 @@ impl<H: Host> Plugin<H> {
                     );
                     self.host.log(LogLevel::Error, &line);
                 }
+                // It beats all the same: a refusal has its own counter, and is no trap.
+                self.host.set_tick_period(HEARTBEAT_MS);
                 None
             }
         };
@@ -145,7 +158,22 @@ impl<H: Host> Plugin<H> {
                 exporter.pump(&mut means, id, Effort::Usual);
             }
         }
+        self.beat();
         self.publish();
+    }
+
+    /// A VM that trapped is gone without a word, so each one says that it is there. Counted by the clock, not by ticks,
+    /// which come for each root context and now and then late.
+    fn beat(&mut self) {
+        let now = self.host.now();
+        match now.checked_sub(self.beaten) {
+            Some(passed) if passed < CLOCK_SET => {
+                let beats = passed / HEARTBEAT;
+                self.stats.add(Counter::Heartbeats, beats);
+                self.beaten = self.beaten.saturating_add(beats.saturating_mul(HEARTBEAT));
+            }
+            _ => self.beaten = now,
+        }
     }
 
     /// A request's headers are there.

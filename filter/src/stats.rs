@@ -124,6 +124,8 @@ counters! {
     ConfigRejected = "otelmesh_config_rejected",
     /// Hostcalls that failed where they should not.
     HostErrors = "otelmesh_host_errors",
+    /// Seconds that a VM lived, one VM a worker and one on Envoy's main thread. One that trapped counts no more.
+    Heartbeats = "otelmesh_heartbeats",
     /// Workers on which the filter panicked, and is off; counted by the guard, which has no [`Stats`].
     Panics = "otelmesh_panics",
 }

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, ClusterArgs, Id, block_on};
+use crate::cluster::{ClusterArgs, Id, block_on};
 use crate::health;
 use crate::history::RollbackArgs;
 use crate::install::UpgradeArgs;
@@ -93,8 +93,7 @@ impl CollectorArgs {
 impl RestartArgs {
     fn run(self) -> Result<ExitCode> {
         block_on(async {
-            let cluster = Cluster::connect(&self.cluster).await?;
-            let installed = Installed::read(&cluster, &self.release.release()).await?;
+            let (cluster, installed) = self.release.find(&self.cluster).await?;
             let workloads = workloads(&installed);
             if workloads.is_empty() {
                 let release = &installed.release;

@@ -3,7 +3,6 @@
 //! In: values and a cluster. Out: the differences that a server-side dry run finds, as text or JSON, and an exit code: 0
 //! when there are none, 1 when there are, 2 when it could not be found out. Writes nothing.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -60,15 +59,10 @@ impl DiffArgs {
             let installed = Installed::read(&cluster, &release).await?;
             anyhow::Ok(Plan::make(&cluster, &installed, &objects).await?)
         })?;
-        match self.output {
-            Format::Text => anstream::stdout().write_all(text::details(&plan).as_bytes())?,
-            Format::Json => {
-                let changes: Vec<&Change> = plan.changes.iter().filter(|c| c.action != Action::Keep).collect();
-                let release = json!({"name": release.name, "namespace": release.namespace});
-                let document = json!({"release": release, "changes": changes, "summary": text::sum(&plan)});
-                writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&document)?)?;
-            }
-        }
+        let changes: Vec<&Change> = plan.changes.iter().filter(|c| c.action != Action::Keep).collect();
+        let release = json!({"name": release.name, "namespace": release.namespace});
+        let document = json!({"release": release, "changes": changes, "summary": text::sum(&plan)});
+        self.output.print(&text::details(&plan), &document)?;
         Ok(if plan.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
     }
 }

@@ -3,14 +3,13 @@
 //! In: a release, and the number of a revision. Out: a table or JSON; or that revision's objects applied as a new
 //! revision, from what was stored, without the chart it came from. Refuses a revision that is not stored any more.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
-use crate::cluster::{Cluster, ClusterArgs, block_on};
+use crate::cluster::{ClusterArgs, block_on};
 use crate::output::Format;
 use crate::release::{Installed, ReleaseArgs, State};
 use crate::run::{RunArgs, Target};
@@ -57,13 +56,16 @@ impl HistoryArgs {
     /// A sentence for the operator.
     pub fn run(self) -> Result<ExitCode> {
         let installed = block_on(async {
-            let cluster = Cluster::connect(&self.cluster).await?;
-            anyhow::Ok(Installed::read(&cluster, &self.release.release()).await?)
+            let (_, installed) = self.release.find(&self.cluster).await?;
+            anyhow::Ok(installed)
         })?;
         if installed.revisions.is_empty() {
             bail!("{}", installed.absent());
         }
-        let mut text = String::new();
+        let mut text = format!(
+            "{:<9} {:<21} {:<13} {:<8} {:<20} {:<8} CAUSE\n",
+            "REVISION", "TIME", "STATE", "CHART", "DIGEST", "OBJECTS"
+        );
         let mut list = Vec::new();
         for revision in &installed.revisions {
             let state = match (installed.complete, revision.number) {
@@ -88,14 +90,7 @@ impl HistoryArgs {
                 "values": revision.values,
             }));
         }
-        let text = match self.output {
-            Format::Text => format!(
-                "{:<9} {:<21} {:<13} {:<8} {:<20} {:<8} CAUSE\n{text}",
-                "REVISION", "TIME", "STATE", "CHART", "DIGEST", "OBJECTS"
-            ),
-            Format::Json => serde_json::to_string_pretty(&list)? + "\n",
-        };
-        io::stdout().write_all(text.as_bytes())?;
+        self.output.print(&text, &list)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -109,8 +104,7 @@ impl RollbackArgs {
     /// A sentence for the operator; then nothing was changed.
     pub fn run(self) -> Result<ExitCode> {
         block_on(async {
-            let cluster = Cluster::connect(&self.cluster).await?;
-            let installed = Installed::read(&cluster, &self.release.release()).await?;
+            let (cluster, installed) = self.release.find(&self.cluster).await?;
             let number = match self.revision {
                 Some(number) => number,
                 None => before(&installed)?,

@@ -144,15 +144,12 @@ impl PushArgs {
         let plain_http = self.plain_http.unwrap_or_else(|| target.is_loopback());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(push::push(&image, &target, &credentials, plain_http, &mut |line| eprintln!("{line}")))?;
-        let text = match self.output {
-            Format::Text => format!("{target}@{}", image.digest),
-            Format::Json => json!({
-                "registry": target.registry, "repository": target.repository, "tag": target.tag,
-                "digest": image.digest, "reference": format!("{target}@{}", image.digest),
-            })
-            .to_string(),
-        };
-        writeln!(io::stdout(), "{text}")?;
+        let reference = format!("{target}@{}", image.digest);
+        let document = json!({
+            "registry": target.registry, "repository": target.repository, "tag": target.tag,
+            "digest": image.digest, "reference": reference,
+        });
+        self.output.print(&format!("{reference}\n"), &document)?;
         Ok(())
     }
 }

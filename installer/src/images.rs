@@ -4,8 +4,6 @@
 //! `otelmesh install --image-registry` takes. Refuses wrong values as render does.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -57,21 +55,14 @@ impl ImagesArgs {
         let objects: Vec<Value> = rendered.into_iter().map(|object| object.value).collect();
         let images = images(&objects);
         let target = |image: &str| self.registry.as_deref().map(|registry| moved(image, registry));
-        let text = match self.output {
-            Format::Text => images.iter().fold(String::new(), |mut text, image| {
-                // Writing to a String does not fail.
-                let _ = match target(image) {
-                    Some(target) => writeln!(text, "{image} {target}"),
-                    None => writeln!(text, "{image}"),
-                };
-                text
-            }),
-            Format::Json => {
-                let list = images.iter().map(|image| json!({"image": image, "target": target(image)}));
-                serde_json::to_string_pretty(&list.collect::<Vec<_>>())? + "\n"
-            }
-        };
-        io::stdout().write_all(text.as_bytes())?;
+        let mut text = String::new();
+        let mut list = Vec::new();
+        for image in &images {
+            let target = target(image);
+            text += &target.as_ref().map_or_else(|| format!("{image}\n"), |target| format!("{image} {target}\n"));
+            list.push(json!({"image": image, "target": target}));
+        }
+        self.output.print(&text, &list)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -111,6 +111,10 @@ mod tests {
         assert!(error.contains("Did you mean b3multi?"), "{error}");
         let error = check("sampling: {ratio: 2}").unwrap_err();
         assert!(error.contains("sampling.ratio must be from 0 to 1"), "{error}");
+        let error = check("attributes:\n- name: a\n  property: {a: b}\n").unwrap_err();
+        assert!(error.contains("line 3") && error.contains("expected a path: text such as"), "{error}");
+        let error = check("attributes: [{name: a, property: [xds, '']}]").unwrap_err();
+        assert!(error.contains("a has a property with an empty name"), "{error}");
         let error = check("xyz: 1").unwrap_err();
         assert!(!error.contains("Did you mean"), "nothing is like it: {error}");
         assert!(check("batch: [").is_err() && check("[]").is_err());

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::chart::Release;
-use crate::cluster::{Cluster, ClusterError, Id};
+use crate::cluster::{Cluster, ClusterArgs, ClusterError, Id};
 use crate::inventory::{self, Inventory};
 use crate::revision::{self, Revision};
 
@@ -53,6 +53,16 @@ impl ReleaseArgs {
     /// As the chart wants it.
     pub fn release(&self) -> Release {
         Release { name: self.release_name.clone(), namespace: self.namespace.clone() }
+    }
+
+    /// Connects to the cluster, and asks it for the release.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub(crate) async fn find(&self, cluster: &ClusterArgs) -> Result<(Cluster, Installed), ClusterError> {
+        let cluster = Cluster::connect(cluster).await?;
+        let installed = Installed::read(&cluster, &self.release()).await?;
+        Ok((cluster, installed))
     }
 }
 

@@ -4,7 +4,6 @@
 //! JSON, and an exit code that says whether anything was lost. Asks each of them once; writes nothing.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -124,18 +123,13 @@ impl ReportArgs {
     /// A sentence for the operator.
     pub fn run(self) -> Result<ExitCode> {
         let report = block_on(async {
-            let cluster = Cluster::connect(&self.cluster).await?;
-            let release = self.release.release();
-            let installed = Installed::read(&cluster, &release).await?;
+            let (cluster, installed) = self.release.find(&self.cluster).await?;
             if installed.state() == State::NotInstalled {
                 bail!(installed.absent());
             }
             Report::make(&cluster, &installed, self.max_proxies).await
         })?;
-        match self.output {
-            Format::Text => anstream::stdout().write_all(report.text().as_bytes())?,
-            Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
-        }
+        self.output.print(&report.text(), &report)?;
         let is_good = report.lost.is_empty() && report.silent.is_empty();
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(LOST) })
     }

@@ -3,7 +3,6 @@
 //! In: a release. Out: its revision and every object with its state, as text or JSON, and an exit code: 0 when all is
 //! well, 1 when something is not or nothing is installed. Writes nothing.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -64,14 +63,10 @@ impl StatusArgs {
     /// A sentence for the operator.
     pub fn run(self) -> Result<ExitCode> {
         let document = block_on(async {
-            let cluster = Cluster::connect(&self.cluster).await?;
-            let installed = Installed::read(&cluster, &self.release.release()).await?;
+            let (cluster, installed) = self.release.find(&self.cluster).await?;
             anyhow::Ok(Document::new(&cluster, &installed).await?)
         })?;
-        match self.output {
-            Format::Text => anstream::stdout().write_all(document.text().as_bytes())?,
-            Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&document)?)?,
-        }
+        self.output.print(&document.text(), &document)?;
         let well = document.state == State::Deployed && document.objects.iter().all(|o| o.health == Health::Healthy);
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(NOT_WELL) })
     }

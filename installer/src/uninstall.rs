@@ -67,8 +67,7 @@ impl UninstallArgs {
     /// A sentence for the operator.
     pub fn run(self) -> Result<ExitCode> {
         block_on(async {
-            let cluster = Cluster::connect(&self.cluster).await?;
-            let installed = Installed::read(&cluster, &self.release.release()).await?;
+            let (cluster, installed) = self.release.find(&self.cluster).await?;
             let release = &installed.release;
             if installed.state() == State::NotInstalled {
                 eprintln!("nothing to do: there is no release {} in namespace {}", release.name, release.namespace);

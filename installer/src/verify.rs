@@ -5,7 +5,6 @@
 //! records, by the filter's own numbers. Writes nothing into the cluster.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -170,9 +169,7 @@ impl VerifyArgs {
     /// A sentence for the operator: nothing could be sent.
     pub fn run(self) -> Result<ExitCode> {
         block_on(async {
-            let cluster = Cluster::connect(&self.cluster).await?;
-            let release = self.release.release();
-            let installed = Installed::read(&cluster, &release).await?;
+            let (cluster, installed) = self.release.find(&self.cluster).await?;
             let Some(revision) = installed.current().filter(|_| installed.state() != State::NotInstalled) else {
                 bail!(installed.absent());
             };
@@ -199,20 +196,13 @@ impl VerifyArgs {
                 Some(self.count(&cluster, &installed, &before, &mut probes).await?)
             };
             let success = probes.iter().all(|probe| probe.success);
-            match self.output {
-                output::Format::Text => {
-                    let mut text: String = probes.iter().map(Probe::text).collect();
-                    text += &told.map(|told| format!("{told}\n")).unwrap_or_default();
-                    if !success {
-                        text += "`otelmesh check` looks at each part of the way; the proxy's counters otelmesh_* say what it dropped\n";
-                    }
-                    anstream::stdout().write_all(text.as_bytes())?;
-                }
-                output::Format::Json => {
-                    let document = json!({"way": way.to_string(), "success": success, "probes": probes, "note": told});
-                    writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&document)?)?;
-                }
+            let mut text: String = probes.iter().map(Probe::text).collect();
+            text += &told.as_ref().map(|told| format!("{told}\n")).unwrap_or_default();
+            if !success {
+                text += "`otelmesh check` looks at each part of the way; the proxy's counters otelmesh_* say what it dropped\n";
             }
+            let document = json!({"way": way.to_string(), "success": success, "probes": probes, "note": told});
+            self.output.print(&text, &document)?;
             Ok(if success { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
         })
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::{NOUNS, Outcome, Subject, Wire, flush_often, fortune, native_listener, requests};
+use super::{NOUNS, Outcome, Subject, Wire, fortune, native, requests};
 use crate::names::Names;
 use crate::proxy::{Books, COLLECTOR, assert_alive};
 use crate::scripted::Scripted;
@@ -212,7 +212,7 @@ impl Stage {
         stage.clusters(true, 1000);
         stage.configure(200);
         let mut listener = match subject {
-            Subject::Native => native_listener(wire),
+            Subject::Native => native::listener(wire),
             Subject::Filter => {
                 let discovery = json!({"name": "otelmesh", "config_discovery": {
                     "config_source": stage.source("filters"),
@@ -233,7 +233,7 @@ impl Stage {
         bootstrap["dynamic_resources"] =
             json!({"lds_config": self.source("listeners"), "cds_config": self.source("clusters")});
         if self.subject == Subject::Native {
-            flush_often(&mut bootstrap);
+            native::flush_often(&mut bootstrap);
         }
         let binary = crate::envoy();
         let envoy = Envoy::start(&binary, "test", &bootstrap, options).await;

@@ -15,9 +15,15 @@ async fn routes_name_spans_and_attributes_come_from_both_sides_of_the_exchange()
             {"name": "length", "responseHeader": "content-length", "type": "int"},
             {"name": "tier", "baggage": "tier"},
             {"name": "ring", "literal": "canary"},
+            {"name": "behind", "property": "xds.cluster_name"},
+            {"name": "team", "property": ["xds", "route_metadata", "filter_metadata", "com.example/owner", "team.name"]},
         ],
     });
-    let proxy = Setup { config, ..Setup::new(upstream.address()) }.start().await;
+    let edit = |bootstrap: &mut Value| {
+        inbound_route(bootstrap)["metadata"] =
+            json!({"filter_metadata": {"com.example/owner": {"team.name": "stock"}}});
+    };
+    let proxy = Setup { config, edit: Box::new(edit), ..Setup::new(upstream.address()) }.start().await;
     let headers: [(&str, &[u8]); 2] = [("x-tenant", b"blue"), ("baggage", b"tier=gold%20plus")];
     for path in [&b"/orders/7"[..], b"/carts/0af76519-16cd-43dd-8448-eb211c80319c/lines"] {
         assert_eq!(raw::send(proxy.inbound, &raw::request(path, &headers)).await, Some(200));
@@ -33,6 +39,8 @@ async fn routes_name_spans_and_attributes_come_from_both_sides_of_the_exchange()
         assert_eq!(attributes["length"], 3);
         assert_eq!(attributes["tier"], "gold plus");
         assert_eq!(attributes["ring"], "canary");
+        assert_eq!(attributes["behind"], "inbound");
+        assert_eq!(attributes["team"], "stock", "names with dots");
     }
     proxy.assert_alive().await;
 }

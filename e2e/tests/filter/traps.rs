@@ -1,5 +1,5 @@
 //! What a panic in the filter costs: without the guard what Envoy makes of a trap, with it nothing but the telemetry of
-//! the worker.
+//! the worker. And what shows of a trap that no guard can catch.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,12 +11,13 @@ use otelmesh_e2e::proxy::{Proxy, Setup};
 use otelmesh_e2e::raw;
 use otelmesh_e2e::upstream::Upstream;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 type Headers<'a> = &'a [(&'a str, &'a [u8])];
 
 const IN_REQUEST: Headers<'static> = &[("x-otelmesh-trap", b"request")];
 const IN_LOG: Headers<'static> = &[("x-otelmesh-trap", b"log")];
+const OVERFLOW: Headers<'static> = &[("x-otelmesh-trap", b"overflow")];
 
 /// The filter with a panic in it: as rustc links it, and as it is released.
 fn panicking() -> [PathBuf; 2] {
@@ -116,4 +117,45 @@ async fn a_panic_switches_off_its_own_worker_alone() {
     // Each connection is taken by either worker.
     let books = proxy.until("records of the other worker", |b| b.exported("spans") > 0).await;
     assert!(books.get("panics") == 1 && books.recorded("spans") < 40, "{books:?}");
+}
+
+#[tokio::test]
+async fn a_stack_that_overflows_is_no_panic_and_ends_the_heartbeats_of_its_worker_alone() {
+    let [_, module] = panicking();
+    let upstream = Upstream::start().await;
+    let setup = Setup { module: Some(module), concurrency: 2, ..Setup::new(upstream.address()) };
+    let proxy = setup.start().await;
+    let workers = proxy.envoy.stats(r"^server\.concurrency$").await.unwrap();
+    assert_eq!(workers.into_values().collect::<Vec<_>>(), [2], "the alert takes it from there");
+    // One VM on Envoy's main thread, too, which no request comes to.
+    assert_eq!(beating(&proxy).await, 3);
+    let of = async |headers| raw::send(proxy.inbound, &raw::request(b"/", headers)).await;
+    assert_eq!(of(OVERFLOW).await, Some(503), "a trap is not caught");
+    assert_eq!(beating(&proxy).await, 2);
+    let books = proxy.books().await;
+    assert_eq!(books.get("panics"), 0, "no panic: {books:?}");
+    for _ in 0..40 {
+        assert_eq!(of(&[]).await, Some(200));
+    }
+    proxy.until("records of the other worker", |b| b.exported("spans") > 0).await;
+}
+
+#[tokio::test]
+async fn a_filter_that_is_off_beats_all_the_same() {
+    let upstream = Upstream::start().await;
+    let setup =
+        Setup { config: json!({"sampling": {"ratio": "often"}}), concurrency: 2, ..Setup::new(upstream.address()) };
+    let proxy = setup.start().await;
+    assert_eq!(beating(&proxy).await, 3);
+    assert_eq!(proxy.books().await.get("config_rejected"), 1);
+}
+
+/// How many VMs beat.
+async fn beating(proxy: &Proxy) -> i64 {
+    let beats = async || proxy.until("a heartbeat", |books| !books.is_empty()).await.get("heartbeats");
+    let (begun, before) = (Instant::now(), beats().await);
+    // Each VM may be a beat early or late.
+    sleep(Duration::from_secs(10)).await;
+    let counted = (beats().await - before) as f64;
+    (counted / begun.elapsed().as_secs_f64()).round() as i64
 }

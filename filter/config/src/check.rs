@@ -110,6 +110,10 @@ impl Config {
                 "attributes has an entry without a name, or an overlong one",
             )?;
             check(
+                attribute.property.as_ref().is_none_or(|path| path.names().is_some()),
+                format_args!("attributes: {name} has a property with an empty name in its path"),
+            )?;
+            check(
                 attribute.source().is_some(),
                 format_args!(
                     "attributes: {name} needs exactly one of literal, env, requestHeader, responseHeader, baggage, property"

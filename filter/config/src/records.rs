@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Pairs;
 use crate::limits::{DEFAULT_BODY, SECRET_HEADERS};
 use crate::read::{object, words};
+use crate::{Pairs, PropertyPath};
 
 /// Where `http.route` comes from, which also names the span: `GET /orders/{id}` instead of `GET`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -38,8 +38,9 @@ pub struct Attribute {
     pub response_header: Option<String>,
     /// A member of the request's baggage.
     pub baggage: Option<String>,
-    /// An Envoy attribute by its path, such as `upstream.cluster`; those that hold credentials are refused.
-    pub property: Option<String>,
+    /// An Envoy attribute by its path, such as `xds.cluster_name`, or a list where names have dots, such as
+    /// `[xds, route_metadata, filter_metadata, com.example, team]`; those that hold credentials are refused.
+    pub property: Option<PropertyPath>,
 }
 
 /// The type of an attribute's value.
@@ -71,8 +72,8 @@ pub enum Source {
     ResponseHeader(String),
     /// A baggage member.
     Baggage(String),
-    /// An Envoy attribute.
-    Property(String),
+    /// An Envoy attribute, by the names of its path.
+    Property(Vec<String>),
 }
 
 /// Which side of a call the proxy stands on.
@@ -204,7 +205,7 @@ impl Attribute {
             self.request_header.as_ref().map(lower).map(Source::RequestHeader),
             self.response_header.as_ref().map(lower).map(Source::ResponseHeader),
             self.baggage.clone().map(Source::Baggage),
-            self.property.clone().map(Source::Property),
+            self.property.as_ref().and_then(PropertyPath::names).map(Source::Property),
         ]
         .into_iter()
         .flatten();
@@ -217,10 +218,9 @@ impl Attribute {
             Some(Source::RequestHeader(name) | Source::ResponseHeader(name)) => SECRET_HEADERS.contains(&name.as_str()),
             // `request.headers.NAME`, or all of them at once.
             Some(Source::Property(path)) => {
-                let path = path.to_ascii_lowercase();
-                let mut parts = path.split('.').skip_while(|part| *part != "headers").skip(1);
-                let names_headers = path.split('.').any(|part| part == "headers");
-                names_headers && parts.next().is_none_or(|name| SECRET_HEADERS.contains(&name))
+                let path: Vec<String> = path.iter().map(|name| name.to_ascii_lowercase()).collect();
+                let mut names = path.iter().skip_while(|name| *name != "headers");
+                names.next().is_some() && names.next().is_none_or(|name| SECRET_HEADERS.contains(&name.as_str()))
             }
             _ => false,
         }

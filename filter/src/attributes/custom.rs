@@ -58,7 +58,7 @@ impl Custom {
     /// Its value, if it is an Envoy attribute; they are asked for when an exchange has ended.
     pub fn ask(&self, host: &impl Host) -> Option<Filled> {
         let Source::Property(path) = &self.source else { return None };
-        let path: Vec<&str> = path.split('.').collect();
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let bytes = host.property(&path)?;
         // Envoy writes numbers in eight bytes and truth in one.
         let value = match (self.kind, bytes.as_slice()) {
@@ -179,19 +179,22 @@ mod tests {
         use crate::host::fake::{Fake, Phase};
         let mut host = Fake::default();
         host.phase = Phase::Log;
-        host.set_property(&["upstream", "cluster"], b"cart");
+        host.set_property(&["xds", "cluster_name"], b"cart");
         host.set_property(&["upstream", "port"], &8080u64.to_le_bytes());
         host.set_property(&["request", "ratio"], &0.5f64.to_le_bytes());
         host.set_property(&["connection", "mtls"], &[1]);
+        host.set_property(&["xds", "com.example"], b"list");
         let ask = |path: &str, kind: &str| {
-            let json = format!(r#"{{"name":"n","property":"{path}","type":"{kind}"}}"#);
+            let path = if path.starts_with('[') { path.to_owned() } else { format!("\"{path}\"") };
+            let json = format!(r#"{{"name":"n","property":{path},"type":"{kind}"}}"#);
             Custom::new(&serde_json::from_str(&json).unwrap(), |_| None).unwrap().ask(&host).map(|filled| filled.value)
         };
-        assert_eq!(ask("upstream.cluster", "string"), Some(Typed::Text("cart".into())));
+        assert_eq!(ask("xds.cluster_name", "string"), Some(Typed::Text("cart".into())));
         assert_eq!(ask("upstream.port", "int"), Some(Typed::Int(8080)));
         assert_eq!(ask("request.ratio", "double"), Some(Typed::Double(0.5)));
         assert_eq!(ask("connection.mtls", "bool"), Some(Typed::Bool(true)));
-        assert_eq!(ask("upstream.cluster", "int"), None, "not of the type");
+        assert_eq!(ask(r#"["xds","com.example"]"#, "string"), Some(Typed::Text("list".into())));
+        assert_eq!(ask("xds.cluster_name", "int"), None, "not of the type");
         assert_eq!(ask("upstream.absent", "string"), None, "not there");
     }
 }

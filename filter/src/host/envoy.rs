@@ -302,13 +302,18 @@ extern "C" fn otelmesh_caught() {
     }
 }
 
-/// Panics where a request asks for it: what tests of the guard are made with.
+/// Panics where a request asks for it, or lets its stack overflow: what tests of the guard and of its limits are made with.
 #[cfg(feature = "trap")]
 #[expect(clippy::panic, reason = "it is what is asked for")]
 fn trap(phase: &[u8]) {
-    let headers = Envoy.headers(MapKind::RequestHeaders).unwrap_or_default();
-    if headers.get(b"x-otelmesh-trap") == Some(phase) {
-        panic!("a request asked for it");
+    #[expect(unconditional_recursion, reason = "it is what is asked for")]
+    fn overflow(depth: u64) -> u64 {
+        std::hint::black_box(overflow(std::hint::black_box(depth)) ^ depth)
+    }
+    match Envoy.headers(MapKind::RequestHeaders).unwrap_or_default().get(b"x-otelmesh-trap") {
+        Some(asked) if asked == phase => panic!("a request asked for it"),
+        Some(b"overflow") => drop(overflow(0)),
+        _ => {}
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn set_property(&mut self, path: &[&str], value: &[u8]) {
-        self.properties.insert(path.join("."), value.to_vec());
+        self.properties.insert(path.join("\0"), value.to_vec());
     }
 
     pub(crate) fn set_integer(&mut self, path: &[&str], value: u64) {
@@ -172,7 +172,7 @@ impl Host for Fake {
             "xds" | "plugin_name" => true,
             _ => false,
         };
-        self.require(readable, || path.join(".")).then(|| self.properties.get(&path.join(".")).cloned()).flatten()
+        self.require(readable, || path.join(".")).then(|| self.properties.get(&path.join("\0")).cloned()).flatten()
     }
 
     fn set_property(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {

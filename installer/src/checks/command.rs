@@ -3,7 +3,6 @@
 //! In: a cluster, and with `--pre` the values that will be installed. Out: each check with cause and next command, and an
 //! exit code: 0 when no check failed, 1 when one did, 2 when the cluster could not be asked. Writes nothing.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -14,7 +13,7 @@ use crate::chart::Chart;
 use crate::cluster::{Cluster, ClusterArgs, block_on};
 use crate::install::ChartArgs;
 use crate::output::Format;
-use crate::release::{Installed, ReleaseArgs};
+use crate::release::ReleaseArgs;
 use crate::render::render;
 use crate::values::Sources;
 
@@ -60,10 +59,7 @@ impl CheckArgs {
     /// A sentence for the operator.
     pub fn run(self) -> Result<ExitCode> {
         let report = if self.pre { self.before()? } else { self.after()? };
-        match self.output {
-            Format::Text => anstream::stdout().write_all(report.text().as_bytes())?,
-            Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
-        }
+        self.output.print(&report.text(), &report)?;
         Ok(if report.success { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
 
@@ -83,8 +79,7 @@ impl CheckArgs {
 
     fn after(&self) -> Result<Report> {
         block_on(async {
-            let cluster = Cluster::connect(&self.cluster).await?;
-            let installed = Installed::read(&cluster, &self.release.release()).await?;
+            let (cluster, installed) = self.release.find(&self.cluster).await?;
             let snapshot = Snapshot::after(&cluster, &installed, self.max_proxies).await?;
             Ok(Report::new(AFTER, &snapshot))
         })

@@ -6,7 +6,7 @@
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
-use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric};
+use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, NumberDataPoint};
 use serde::Serialize;
 
 use super::{Attributes, as_text, attributes, describe, hex};
@@ -43,6 +43,22 @@ pub struct DataPoint {
     pub resource: Attributes,
 }
 
+/// Reads the points of a histogram of either form: two types with the same fields.
+macro_rules! distribution {
+    ($histogram:expr, $base:expr) => {{
+        let points = $histogram.data_points.iter().map(|point| DataPoint {
+            start_unix_nano: point.start_time_unix_nano,
+            time_unix_nano: point.time_unix_nano,
+            count: point.count,
+            sum: point.sum.unwrap_or_default(),
+            exemplars: examples(&point.exemplars),
+            attributes: attributes(&point.attributes),
+            ..$base
+        });
+        points.collect()
+    }};
+}
+
 // === impl DataPoint ===
 
 impl DataPoint {
@@ -69,7 +85,7 @@ impl DataPoint {
         };
         match &metric.data {
             Some(Data::Sum(sum)) => {
-                let point = |point: &opentelemetry_proto::tonic::metrics::v1::NumberDataPoint| Self {
+                let point = |point: &NumberDataPoint| Self {
                     start_unix_nano: point.start_time_unix_nano,
                     time_unix_nano: point.time_unix_nano,
                     sum: match point.value {
@@ -84,28 +100,10 @@ impl DataPoint {
                 sum.data_points.iter().map(point).collect()
             }
             Some(Data::Histogram(histogram)) => {
-                let point = |point: &opentelemetry_proto::tonic::metrics::v1::HistogramDataPoint| Self {
-                    start_unix_nano: point.start_time_unix_nano,
-                    time_unix_nano: point.time_unix_nano,
-                    count: point.count,
-                    sum: point.sum.unwrap_or_default(),
-                    exemplars: examples(&point.exemplars),
-                    attributes: attributes(&point.attributes),
-                    ..base("histogram", histogram.aggregation_temporality)
-                };
-                histogram.data_points.iter().map(point).collect()
+                distribution!(histogram, base("histogram", histogram.aggregation_temporality))
             }
             Some(Data::ExponentialHistogram(histogram)) => {
-                let point = |point: &opentelemetry_proto::tonic::metrics::v1::ExponentialHistogramDataPoint| Self {
-                    start_unix_nano: point.start_time_unix_nano,
-                    time_unix_nano: point.time_unix_nano,
-                    count: point.count,
-                    sum: point.sum.unwrap_or_default(),
-                    exemplars: examples(&point.exemplars),
-                    attributes: attributes(&point.attributes),
-                    ..base("exponentialHistogram", histogram.aggregation_temporality)
-                };
-                histogram.data_points.iter().map(point).collect()
+                distribution!(histogram, base("exponentialHistogram", histogram.aggregation_temporality))
             }
             _ => Vec::new(),
         }

@@ -17,7 +17,11 @@ fn full() -> Value {
     }]);
     full["sampling"]["keep"] = json!({"errors": true, "slowerThan": "250ms", "responseFlags": ["UF"]});
     full["routes"]["templates"] = json!(["/a/{id}"]);
-    full["attributes"] = json!([{"name": "n", "type": "int", "requestHeader": "x"}]);
+    full["attributes"] = json!([
+        {"name": "n", "type": "int", "requestHeader": "x"},
+        {"name": "n", "property": "a.b"},
+        {"name": "n", "property": ["a", "b.c"]},
+    ]);
     full["resource"]["attributes"] = json!({"a": "b"});
     full
 }

@@ -128,6 +128,19 @@ fn every_refusal_names_its_key() {
             "a secret by its attribute",
         ),
         (r#"{"attributes":[{"name":"n","property":"request.headers"}]}"#, "credentials", "all headers"),
+        (
+            r#"{"attributes":[{"name":"n","property":["request","headers","cookie"]}]}"#,
+            "credentials",
+            "a secret by the names of its path",
+        ),
+        (r#"{"attributes":[{"name":"n","property":"upstream..a"}]}"#, "n has a property with", "an empty name"),
+        (r#"{"attributes":[{"name":"n","property":[]}]}"#, "n has a property with", "no name at all"),
+        (
+            r#"{"attributes":[{"name":"n","property":["request\u0000headers\u0000cookie"]}]}"#,
+            "n has a property with",
+            "a path in a name, past the check for secrets",
+        ),
+        (r#"{"attributes":[{"name":"n","property":7}]}"#, "attributes[0].property: expected a path", "a number"),
         (r#"{"direction":"sideways"}"#, "unknown variant", "a direction that we do not know"),
         (r#"{"resource":{"attributes":{"":"x"}}}"#, "resource.attributes", "an empty key"),
     ];
@@ -281,4 +294,34 @@ fn a_root_context_on_its_way_out_waits_for_all_of_its_calls_and_begins_no_more()
     }
     world.balance();
     assert_eq!((world.stat("spans_exported"), world.stat("spans_waiting")), (5, 0));
+}
+
+#[test]
+fn a_worker_beats_once_a_second_however_often_it_ticks_and_whatever_its_configuration() {
+    for config in ["{}", r#"{"sampling":{"ratio":2}}"#, r#"{"batch":{"scheduleDelay":"60s"}}"#] {
+        let mut world = World::new(config);
+        assert!((1..=1000).contains(&world.host().tick_ms), "{config}: in time");
+        let start = world.stat("heartbeats");
+        // Two root contexts tick, 0.6 s apart.
+        world.root(config);
+        for _ in 0..50 {
+            world.tick();
+            world.during(Phase::Root, |plugin| plugin.on_tick(ROOT + 1));
+        }
+        assert!((29..=31).contains(&(world.stat("heartbeats") - start)), "{config}: {}", world.stat("heartbeats"));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_makes_no_heartbeats_and_takes_none_for_long() {
+    let mut world = World::new("{}");
+    for set in [24 * 3600 * SECOND, SECOND] {
+        world.host().time = set;
+        world.tick();
+        let start = world.stat("heartbeats");
+        assert!(start < 5, "none for the time that was passed over: {start}");
+        world.tick();
+        world.tick();
+        assert_eq!(world.stat("heartbeats"), start + 1);
+    }
 }
