@@ -52,6 +52,7 @@ for group in "$@"; do
     envoy)
       build_command
       run 'wasm module' cargo test -p otelmesh-e2e --test module
+      run 'cost of an exchange' cargo test -p otelmesh-bench
       for envoy in target/envoy/*/envoy; do
         version=$(basename "$(dirname "$envoy")")
         ENVOY=$root/$envoy run "filter in Envoy $version" cargo test -p otelmesh-e2e --test filter

@@ -51,6 +51,8 @@ struct Open {
     tracestate: String,
     start: u64,
     request: Request,
+    /// Bytes of the request's body, where they are known already.
+    body_size: Option<u64>,
 }
 
 /// What an exchange works with.
@@ -71,14 +73,17 @@ impl Exchange {
         Self { root, state: State::Fresh, counted: None }
     }
 
-    /// The request's headers are there, and may be changed.
-    pub fn on_request_headers<H: Host>(&mut self, settings: &Settings, scene: &mut Scene<'_, H>) {
+    /// The request's headers are there, and may be changed; where it `ends` with them it has no body.
+    pub fn on_request_headers<H: Host>(&mut self, settings: &Settings, scene: &mut Scene<'_, H>, ends: bool) {
         let Some(headers) = scene.host.headers(MapKind::RequestHeaders) else {
             scene.stats.count(Counter::HostErrors);
             return;
         };
         let start = scene.host.now();
-        let (state, changes) = open(settings, scene, &headers, start);
+        let (mut state, changes) = open(settings, scene, &headers, start);
+        if let State::Open(open) = &mut state {
+            open.body_size = ends.then_some(0);
+        }
         for change in changes {
             let name = change.name.as_str();
             let done = match &change.value {
@@ -145,6 +150,7 @@ impl Exchange {
         if !is_recorded && exporter.meter().is_none() {
             return false;
         }
+        response.request_size = open.body_size.filter(|_| needs_sizes);
         complete(&mut response, scene.host, kind, is_recorded, needs_sizes);
         if let Some(meter) = exporter.meter() {
             let cluster = (kind == Kind::Client).then(|| scene.host.text(&["xds", "cluster_name"])).flatten();
@@ -265,6 +271,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         tracestate: if recorded { found.tracestate } else { String::new() },
         start,
         request: settings.capture(headers, request, recorded, scene.stats),
+        body_size: None,
     };
     (State::Open(Box::new(open)), changes)
 }
@@ -321,7 +328,7 @@ fn outcome(host: &impl Host, grpc: bool) -> Response {
 fn complete(response: &mut Response, host: &impl Host, kind: Kind, is_recorded: bool, needs_sizes: bool) {
     response.protocol = host.text(&["request", "protocol"]);
     if needs_sizes {
-        response.request_size = host.integer(&["request", "size"]);
+        response.request_size = response.request_size.or_else(|| host.integer(&["request", "size"]));
         response.response_size = host.integer(&["response", "size"]);
     }
     if !is_recorded {

@@ -34,3 +34,4 @@ pub mod batch;
 pub mod export;
 pub mod stats;
 pub mod table;
+pub mod hash;

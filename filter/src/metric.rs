@@ -9,6 +9,7 @@ pub mod identity;
 
 use crate::attributes::{Kind, Request};
 use crate::config::{self, MAX_POINTS, Temporality};
+use crate::hash;
 use crate::otlp::{self, Value};
 use crate::table::Table;
 use exemplar::Exemplar;
@@ -122,20 +123,6 @@ fn index(kind: Kind) -> usize {
     }
 }
 
-/// FNV-1a, four bytes at a time. Callers choose too little of a key to make keys collide, and a key that does has other
-/// slots.
-fn hash(seed: u32, key: &[u8]) -> u32 {
-    const PRIME: u32 = 0x0100_0193;
-    let mix = |hash: u32, word: u32| (hash ^ word).wrapping_mul(PRIME);
-    let words = key.chunks_exact(4);
-    let rest = words.remainder().iter().fold(0u32, |rest, byte| (rest << 8) | u32::from(*byte));
-    let word = |word: &[u8]| word.try_into().map_or(0, u32::from_le_bytes);
-    let hash = words.fold(mix(0x811c_9dc5, seed), |hash, four| mix(hash, word(four)));
-    let hash = mix(mix(hash, rest), key.len() as u32);
-    // A product's low bits know nothing of its factors' high ones.
-    hash ^ (hash >> 15)
-}
-
 // === impl Meter ===
 
 impl Meter {
@@ -211,7 +198,7 @@ impl Meter {
 
     /// The table's slot of a set of attributes, taken or free; `None` where there is no room for another.
     fn slot(&self, kind: Kind, key: &[u8]) -> Option<u32> {
-        let hash = hash(index(kind) as u32, key);
+        let hash = hash::of(index(kind) as u32, key);
         let slots = (0..PROBES).map(|probe| hash.wrapping_add(probe));
         let is_ours = |series: &Series| series.kind == kind && series.attributes == key;
         let slot = slots.map(|slot| (slot, self.series.get(&slot))).find(|(_, found)| found.is_none_or(is_ours));

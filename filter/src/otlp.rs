@@ -136,7 +136,6 @@ pub fn attribute(buf: &mut Vec<u8>, field: u32, name: &str, value: Value<'_>) {
     let value_len = value.encoded_len();
     let len = [name.len(), number_len(name.len() as u64), value_len, number_len(value_len as u64), 2];
     let len = len.iter().fold(0usize, |sum, part| sum.saturating_add(*part));
-    buf.reserve(len.saturating_add(8));
     if len < 0x80 && field < 16 {
         // Each key and each length is one byte, as in nearly all of them.
         buf.extend_from_slice(&[key(field, LENGTH_DELIMITED) as u8, len as u8, 0x0a, name.len() as u8]);

@@ -2,11 +2,10 @@
 //! the exchange or the exporter that they are for. Knows no error: a configuration that cannot be used switches its root
 //! context off, an id that is not known is passed over.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use crate::config::{Config, MAX_LIVE_EXCHANGES};
 use crate::exchange::{Exchange, Scene};
 use crate::export::{Effort, Exporter, Means, Reply, Target, WRITERS};
+use crate::hash;
 use crate::host::{Host, LogLevel, MapKind};
 use crate::propagation::id::Generator;
 use crate::resource;
@@ -118,9 +117,7 @@ impl<H: Host> Plugin<H> {
     fn is_news(&mut self, verdict: &str, json: &[u8]) -> bool {
         let name = self.host.property(&["plugin_name"]).unwrap_or_default();
         let key = format!("otelmesh.config.{}", String::from_utf8_lossy(&name));
-        let mut hasher = DefaultHasher::new();
-        json.hash(&mut hasher);
-        let said = format!("{verdict} {:016x}", hasher.finish());
+        let said = format!("{verdict} {:08x}", hash::of(0, json));
         if self.host.shared(&key).as_deref() == Some(said.as_bytes()) {
             return false;
         }
@@ -176,12 +173,12 @@ impl<H: Host> Plugin<H> {
         }
     }
 
-    /// A request's headers are there.
-    pub fn on_request_headers(&mut self, id: u32) {
+    /// A request's headers are there, and, where it `ends` with them, all of it.
+    pub fn on_request_headers(&mut self, id: u32, ends: bool) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
         let mut scene = Scene { host: &mut self.host, stats: &mut self.stats, ids: &mut self.ids };
-        exchange.on_request_headers(settings, &mut scene);
+        exchange.on_request_headers(settings, &mut scene, ends);
         if settings.config.metrics.active_requests {
             exchange.enter(settings.exporter, self.exporters.get_mut(&settings.exporter));
         }

@@ -103,9 +103,9 @@ fn kind_of(owner: &str) -> Option<&'static str> {
 fn parse_list(list: &str) -> Vec<(String, String)> {
     let pair = |pair: &str| {
         let (key, value) = pair.split_once('=')?;
-        Some((key.trim().to_owned(), unescape(value.trim())?)).filter(|(key, _)| !key.is_empty())
+        Some((key.trim_ascii().to_owned(), unescape(value.trim_ascii())?)).filter(|(key, _)| !key.is_empty())
     };
-    let pairs = list.split(',').filter(|p| !p.trim().is_empty()).take(MAX_RESOURCE_ATTRIBUTES);
+    let pairs = list.split(',').filter(|p| !p.trim_ascii().is_empty()).take(MAX_RESOURCE_ATTRIBUTES);
     pairs.map(pair).collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 

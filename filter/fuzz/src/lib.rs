@@ -48,7 +48,7 @@ pub fn reply(data: &[u8]) -> i64 {
     while !input.is_empty() {
         for _ in 0..1 + input.byte() % 8 {
             plugin.on_context_create(id, 1);
-            plugin.on_request_headers(id);
+            plugin.on_request_headers(id, id & 1 == 0);
             plugin.on_log(id);
             plugin.on_delete(id);
             id += 1;
@@ -90,7 +90,7 @@ pub fn exchange(data: &[u8]) -> i64 {
             }
             2 | 3 => {
                 host.set_request(input.headers(), input.headers());
-                plugin.on_request_headers(id);
+                plugin.on_request_headers(id, id & 1 == 0);
             }
             4 => plugin.on_log(id),
             5 => {

@@ -17,12 +17,17 @@ use wasm_encoder::{
     BlockType, CodeSection, ExportSection, Function, FunctionSection, Instruction, Module, RawSection, SectionId,
     TagKind, TagSection, TagType, TypeSection, ValType,
 };
-use wasmparser::{ExternalKind, FuncType, Parser, Payload, TypeRef};
+use wasmparser::{ExternalKind, FuncType, KnownCustom, Name, NameMap, Naming, Parser, Payload, TypeRef};
 
 /// What a panic calls last.
 const THROW: &str = "otelmesh_throw";
 /// What is called when a panic was caught.
 const CAUGHT: &str = "otelmesh_caught";
+/// What rustc exports and only the module itself needs: these two, and what stands in for the C library's `getenv`.
+const INNER: [&str; 3] = [THROW, CAUGHT, "getenv"];
+/// What never runs, by a part of its mangled name: how the standard library's own panic hook, which the filter replaces
+/// before anything else, prints a backtrace. It is a thirtieth of the module, and its linker cannot know.
+const NEVER: [&str; 1] = ["16DisplayBacktrace"];
 /// How Envoy's callbacks begin.
 const CALLBACK: &str = "proxy_on_";
 /// Callbacks whose answer means "go on" or "done" where it is 1; of all others it is 0.
@@ -39,6 +44,8 @@ struct Layout {
     functions: Vec<u32>,
     /// Exported functions.
     exports: BTreeMap<String, u32>,
+    /// Functions that never run, where the module has names.
+    never: Vec<u32>,
     has_stack_pointer: bool,
 }
 
@@ -98,7 +105,7 @@ pub fn guard(module: &[u8]) -> Result<Vec<u8>> {
                     let wrapper = callbacks.iter().position(|(name, _)| is_function && *name == export.name);
                     let index =
                         wrapper.map_or(Ok(export.index), |at| u32::try_from(at).map(|at| first_wrapper + at))?;
-                    if ![THROW, CAUGHT].contains(&export.name) {
+                    if !INNER.contains(&export.name) {
                         exports.export(export.name, export.kind.into(), index);
                     }
                 }
@@ -106,12 +113,19 @@ pub fn guard(module: &[u8]) -> Result<Vec<u8>> {
             }
             Payload::CodeSectionStart { .. } => {}
             Payload::CodeSectionEntry(body) => {
-                if layout.imported + code.len() == throw {
-                    let mut function = Function::new([]);
-                    function.instruction(&Instruction::Throw(0)).instruction(&Instruction::End);
-                    code.function(&function);
-                } else {
-                    code.raw(bytes(module, body.range())?);
+                let index = layout.imported + code.len();
+                let instead = match index {
+                    index if index == throw => Some(Instruction::Throw(0)),
+                    index if layout.never.contains(&index) => Some(Instruction::Unreachable),
+                    _ => None,
+                };
+                match instead {
+                    Some(instruction) => {
+                        let mut function = Function::new([]);
+                        function.instruction(&instruction).instruction(&Instruction::End);
+                        code.function(&function);
+                    }
+                    None => drop(code.raw(bytes(module, body.range())?)),
                 }
                 if code.len() as usize == layout.functions.len() {
                     for (name, index) in &callbacks {
@@ -195,10 +209,29 @@ impl Layout {
                         }
                     }
                 }
+                Payload::CustomSection(section) => {
+                    if let KnownCustom::Name(names) = section.as_known() {
+                        for names in names {
+                            if let Name::Function(names) = names? {
+                                layout.take_names(names)?;
+                            }
+                        }
+                    }
+                }
                 _ => {}
             }
         }
         Ok(layout)
+    }
+
+    fn take_names(&mut self, names: NameMap<'_>) -> Result<()> {
+        for name in names {
+            let Naming { index, name } = name?;
+            if NEVER.iter().any(|never| name.contains(never)) {
+                self.never.push(index);
+            }
+        }
+        Ok(())
     }
 
     /// The type of a function that is not imported, and its number.
@@ -264,5 +297,28 @@ mod tests {
         assert!(guard(b"rubbish").is_err());
         // What is guarded already would be caught twice.
         assert!(guard(&guarded(MODULE).unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_never_runs_is_gone_and_all_else_is_kept() {
+        let with = |name: &str| {
+            let long = "(drop (call 0 (i32.const 1) (i32.const 2) (i32.const 3)))".repeat(100);
+            MODULE.replace(
+                "(func (export \"_initialize\"))",
+                &format!("(func ${name} {long}) (func (export \"_initialize\"))"),
+            )
+        };
+        let never = guarded(&with("std16DisplayBacktrace3fmt")).unwrap();
+        let other = guarded(&with("std9Backtrace3fmt")).unwrap();
+        assert!(
+            never.len() + 800 < other.len() && other.len() > with("f").len() / 8,
+            "{} {}",
+            never.len(),
+            other.len()
+        );
+        for module in [never, other] {
+            let features = WasmFeatures::default() | WasmFeatures::LEGACY_EXCEPTIONS;
+            Validator::new_with_features(features).validate_all(&module).unwrap();
+        }
     }
 }

@@ -94,7 +94,7 @@ fn member(baggage: &[u8], key: &str) -> Option<String> {
     list.split(',').find_map(|member| {
         let pair = member.split(';').next()?;
         let (name, value) = pair.split_once('=')?;
-        (name.trim() == key).then(|| crate::resource::unescape(value.trim())).flatten()
+        (name.trim_ascii() == key).then(|| crate::resource::unescape(value.trim_ascii())).flatten()
     })
 }
 

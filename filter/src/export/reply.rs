@@ -100,7 +100,7 @@ fn words(bytes: &[u8]) -> String {
 /// `Retry-After` in nanoseconds from now: a number of seconds, or a date (RFC 9110, 10.2.3); 0 where it is neither.
 fn retry_after(text: &str, now: u64) -> u64 {
     const SECOND: u64 = 1_000_000_000;
-    let text = text.trim();
+    let text = text.trim_ascii();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => seconds.saturating_mul(SECOND),
         Err(_) => date::parse(text).map_or(0, |date| date.saturating_mul(SECOND).saturating_sub(now)),

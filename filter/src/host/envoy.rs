@@ -355,11 +355,11 @@ extern "C" fn proxy_on_tick(id: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(id: u32, _count: u32, _end: u32) -> u32 {
+extern "C" fn proxy_on_request_headers(id: u32, _count: u32, end: u32) -> u32 {
     with((), |plugin| {
         #[cfg(feature = "trap")]
         trap(b"request");
-        plugin.on_request_headers(id);
+        plugin.on_request_headers(id, end != 0);
     });
     0
 }

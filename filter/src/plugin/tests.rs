@@ -80,7 +80,7 @@ impl World {
         self.plugin.on_context_create(id, ROOT);
         let owned = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()));
         self.host().request_headers = owned.collect();
-        self.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id));
+        self.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
         id
     }
 

@@ -170,7 +170,7 @@ fn root_contexts_that_send_to_the_same_place_share_a_batch() {
         let id = world.id();
         world.plugin.on_context_create(id, root);
         world.host().request_headers = vec![(":method".into(), b"GET".to_vec())];
-        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id));
+        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
         world.end(id, 200);
     }
     world.tick();

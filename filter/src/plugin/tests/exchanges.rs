@@ -135,7 +135,7 @@ fn hostile_headers_neither_panic_nor_grow_without_bound() {
         let id = world.id();
         world.plugin.on_context_create(id, ROOT);
         world.host().request_headers = row.iter().map(|(n, v)| ((*n).to_owned(), v.to_vec())).collect();
-        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id));
+        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
         assert_eq!(world.header("traceparent").unwrap().len(), 55);
         world.end(id, 400);
     }
@@ -144,7 +144,7 @@ fn hostile_headers_neither_panic_nor_grow_without_bound() {
         world.host().request_headers = vec![line; 5000];
         let id = world.id();
         world.plugin.on_context_create(id, ROOT);
-        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id));
+        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
         world.end(id, 200);
     }
     world.tick();
@@ -171,7 +171,7 @@ fn our_own_exports_are_left_alone() {
 #[test]
 fn ids_that_nobody_announced_are_passed_over() {
     let mut world = World::new("");
-    world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(99));
+    world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(99, false));
     world.during(Phase::Log, |plugin| plugin.on_log(99));
     world.during(Phase::CallResponse, |plugin| plugin.on_call_response(99, 0, 0, 0));
     assert!(world.plugin.on_done(99));
@@ -179,7 +179,7 @@ fn ids_that_nobody_announced_are_passed_over() {
     world.plugin.on_tick(99);
     let orphan = world.id();
     world.plugin.on_context_create(orphan, 99);
-    world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(orphan));
+    world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(orphan, false));
     world.end(orphan, 200);
     assert_eq!(world.stat("spans_recorded"), 0);
 }
@@ -380,4 +380,25 @@ fn the_context_is_put_into_the_filter_state_where_asked_for() {
     world.begin(&GET);
     let want = world.header("traceparent").unwrap();
     assert_eq!(world.host().filter_state["otelmesh.traceparent"], want.as_bytes());
+}
+
+#[test]
+fn a_request_that_ends_with_its_headers_is_not_asked_for_the_size_of_its_body() {
+    let mut world = World::new("{}");
+    world.host().set_integer(&["request", "size"], 7);
+    for ends in [false, true] {
+        let id = world.id();
+        world.plugin.on_context_create(id, ROOT);
+        world.host().request_headers = vec![(":method".to_owned(), b"GET".to_vec())];
+        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, ends));
+        world.end(id, 200);
+    }
+    world.tick();
+    world.reply(Some(200), b"");
+    let logs = logs(&world.reply(Some(200), b""));
+    let size = |log: &LogRecord| {
+        let size = log.attributes.iter().find(|kv| kv.key == "http.request.body.size");
+        format!("{:?}", size.unwrap().value.as_ref().unwrap().value)
+    };
+    assert_eq!([size(&logs[0]), size(&logs[1])], ["Some(IntValue(7))", "Some(IntValue(0))"]);
 }

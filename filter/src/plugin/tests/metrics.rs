@@ -108,7 +108,7 @@ fn writers_are_told_apart_and_root_contexts_of_one_target_share_one() {
         let id = world.id();
         world.plugin.on_context_create(id, root);
         world.host().request_headers = vec![(":method".into(), b"GET".to_vec())];
-        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id));
+        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
         world.end(id, 200);
     }
     let told: Vec<_> = (0..2)
