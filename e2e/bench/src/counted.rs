@@ -222,7 +222,7 @@ impl Counted {
             self.call("proxy_on_log", id);
             let _: u32 = self.ask("proxy_on_done", id);
             self.call("proxy_on_delete", id);
-            if id % TICK == 0 {
+            if id.is_multiple_of(TICK) {
                 self.call("proxy_on_tick", ROOT);
             }
             for token in std::mem::take(&mut self.store.data_mut().calls) {
