@@ -7,5 +7,6 @@ mod install;
 mod life;
 mod load;
 mod monitoring;
+mod sampling;
 mod security;
 mod topology;
