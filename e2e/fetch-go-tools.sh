@@ -11,6 +11,8 @@ istio=istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad
 kubernetes=k8s.io/kubernetes@v1.34.4
 operator=github.com/prometheus-operator/prometheus-operator@v0.93.0
 kind=sigs.k8s.io/kind@v0.33.0
+# As Istio's own go.mod has it.
+gateway_api=sigs.k8s.io/gateway-api@v1.6.0
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/target/tools}
@@ -59,6 +61,13 @@ take() {
   [ -n "$dir" ] && (cd "$dir" && cat $2) >"$3"
 }
 
+# gather MODULE PATH FILE: YAML files of a module, as documents of one.
+gather() {
+  dir=$(directory "$1")
+  # shellcheck disable=SC2086 # a pattern
+  [ -n "$dir" ] && (cd "$dir" && for document in $2; do echo --- && cat "$document"; done) >"$3"
+}
+
 # pack MODULE DIRECTORY FILE: a directory of a module, as a tar archive.
 pack() {
   dir=$(directory "$1")
@@ -78,6 +87,7 @@ fetch helm "$(sources .)" build . helm.sh/helm/v4/cmd/helm ""
 fetch istio-crds.yaml "$(echo "$istio" | key)" take "$istio" manifests/charts/base/files/crd-all.gen.yaml
 fetch kubernetes.json "$(echo "$kubernetes" | key)" take "$kubernetes" api/openapi-spec/swagger.json
 fetch operator-crds.yaml "$(echo "$operator" | key)" take "$operator" "example/prometheus-operator-crd/*.yaml"
+fetch gateway-crds.yaml "$(echo "$gateway_api" | key)" gather "$gateway_api" "config/crd/standard/gateway.networking*.yaml"
 for command in promtool prometheus; do
   fetch $command "$(sources prometheus)" build prometheus github.com/prometheus/prometheus/cmd/$command \
     remove_all_sd,enable_kubernetes_sd

@@ -231,10 +231,19 @@ impl Mesh {
 
     /// Applies objects that go when the test ends, however it ends.
     pub fn lend(&self, objects: &Value) {
-        let mut lent = self.lent.lock().expect("no panic while it is held");
-        let file = self.file(&format!("lent-{}.json", lent.len()), objects);
-        lent.push(file.clone());
-        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file.display().to_string()]);
+        let name = format!("lent-{}.json", self.lent.lock().expect("no panic while it is held").len());
+        self.lend_path(self.file(&name, objects));
+    }
+
+    /// Applies one of the files under e2e/tests/cluster in the same way.
+    pub fn lend_file(&self, name: &str) {
+        self.lend_path(root().join("e2e/tests/cluster").join(name));
+    }
+
+    fn lend_path(&self, file: PathBuf) {
+        let path = file.display().to_string();
+        self.lent.lock().expect("no panic while it is held").push(file);
+        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &path]);
     }
 
     /// A file with a JSON document, gone with the next one by that name.

@@ -10,3 +10,4 @@ mod monitoring;
 mod sampling;
 mod security;
 mod topology;
+mod waypoint;

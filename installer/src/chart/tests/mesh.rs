@@ -163,3 +163,23 @@ fn a_filter_that_speaks_grpc_exports_to_the_port_for_it() {
         &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
     assert!(options["explicit_http_config"]["http2_protocol_options"].is_object(), "gRPC is HTTP/2");
 }
+
+#[test]
+fn a_waypoint_gets_a_cluster_to_export_through_and_the_filter_where_requests_are() {
+    let reference = "filter.targetRefs[0].kind=Gateway,filter.targetRefs[0].name=waypoint,\
+                     filter.targetRefs[0].group=gateway.networking.k8s.io";
+    let exporter = spec(&[reference], "WasmPlugin")["pluginConfig"]["exporter"].clone();
+    assert_eq!(exporter["authority"], "otel-collector.otelmesh.svc.cluster.local");
+    let filters = of_kind("EnvoyFilter", &[reference, "filter.delivery=envoyfilter"]);
+    let patches = || filters.iter().flat_map(|filter| filter["spec"]["configPatches"].as_array().into_iter().flatten());
+    let of_waypoints = |patch: &&Value| patch["match"]["context"] == "SIDECAR_INBOUND";
+    let cluster = patches().filter(of_waypoints).find(|patch| patch["applyTo"] == "CLUSTER").expect("a cluster");
+    assert_eq!(cluster["patch"]["value"]["name"], exporter["cluster"]);
+    let inbound = patches().filter(of_waypoints).find(|patch| patch["applyTo"] == "HTTP_FILTER").expect("the filter");
+    assert_eq!(inbound["match"]["listener"]["name"], "main_internal");
+    assert_eq!(
+        of_kind("EnvoyFilter", &[reference, "filter.config.exporter.cluster=c"]).len(),
+        0,
+        "a cluster that is there"
+    );
+}
