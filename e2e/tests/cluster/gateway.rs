@@ -1,12 +1,14 @@
 //! Requests from outside, through an ingress gateway that believes its callers, and through one that does not.
 
 use otelmesh::telemetry::{Link, Span};
-use otelmesh_e2e::mesh::{Mesh, trace_id};
+use otelmesh_e2e::mesh::{INGRESS, Mesh, trace_id};
 use otelmesh_e2e::tools::run;
 use serde_json::{Value, json};
 
-const GATEWAY: &str = "http://istio-ingressgateway.istio-system/orders/7";
-const OUTSIDE: &str = "outside/stranger";
+/// The shop, from outside.
+pub(crate) const URL: &str = "http://istio-ingressgateway.istio-system/orders/7";
+/// Who has no sidecar.
+pub(crate) const OUTSIDE: &str = "outside/stranger";
 const PARENT: &str = "00f067aa0ba902b7";
 /// A host that is not of the mesh, for which some backend of it stands in.
 const PARTNER: &str = "partner.example";
@@ -19,11 +21,10 @@ fn a_gateway_serves_the_outside_and_calls_the_mesh_in_the_same_trace() {
         mesh.install(&json!({"filter": {"delivery": delivery}}));
         let trace = trace_id();
         mesh.wait_until("the gateway serves and records", || {
-            mesh.requests(OUTSIDE, &[GATEWAY]).bad() == 0
-                && mesh.counter("istio-system/istio-ingressgateway", "spans_recorded") > 0
+            mesh.requests(OUTSIDE, &[URL]).bad() == 0 && mesh.counter(INGRESS, "spans_recorded") > 0
         });
         let parent = format!("traceparent: 00-{trace}-{PARENT}-01");
-        let answers = mesh.requests(OUTSIDE, &["-H", &parent, "-H", "x-forwarded-for: 203.0.113.7", GATEWAY]);
+        let answers = mesh.requests(OUTSIDE, &["-H", &parent, "-H", "x-forwarded-for: 203.0.113.7", URL]);
         assert_eq!(answers.bad(), 0, "{answers:?}");
         assert_chain(&mesh.spans_of(&trace, 4), PARENT);
     }
@@ -87,14 +88,14 @@ fn distrust(mesh: &Mesh) {
     let caller = [Link { trace_id: outside.clone(), span_id: PARENT.to_owned() }];
     let linked = || mesh.snapshot().spans().into_iter().find(|span| span.links == caller);
     mesh.wait_until("the gateway links its caller", || {
-        assert_eq!(mesh.requests(OUTSIDE, &["-H", &parent, GATEWAY]).bad(), 0);
+        assert_eq!(mesh.requests(OUTSIDE, &["-H", &parent, URL]).bad(), 0);
         linked().is_some()
     });
     let span = linked().expect("it was there");
     assert_eq!((span.service.as_str(), span.kind.as_str()), ("istio-ingressgateway", "SERVER"));
     assert_ne!(span.trace_id, outside);
     assert_chain(&mesh.spans_of(&span.trace_id, 4), "");
-    assert!(mesh.counter("istio-system/istio-ingressgateway", "traces_distrusted") > 0);
+    assert!(mesh.counter(INGRESS, "traces_distrusted") > 0);
 }
 
 /// What the mesh sends to others tells them nothing of the trace, in which its own span stays.

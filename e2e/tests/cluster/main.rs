@@ -7,6 +7,7 @@ mod install;
 mod life;
 mod load;
 mod monitoring;
+mod panic;
 mod sampling;
 mod security;
 mod topology;

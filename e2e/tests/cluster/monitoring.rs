@@ -27,7 +27,7 @@ const NEVER: &str = "_too_large";
 fn monitors_find_everything_panels_show_something_and_alerts_fire_and_end() {
     let mut mesh = Mesh::enter("monitoring");
     // What proxies counted before is another story, and some alerts would tell it.
-    mesh.renew_shop();
+    mesh.renew_proxies();
     let mut prometheus = Prometheus::start(&mesh);
     mesh.install(&values());
     let series = assert_scraped(&mesh, &prometheus);
@@ -36,7 +36,7 @@ fn monitors_find_everything_panels_show_something_and_alerts_fire_and_end() {
 
     malformed(&mesh);
 
-    let load = mesh.load();
+    let load = mesh.load("client", FRONTEND);
     let fault = Fault::begin("the backend is away");
     mesh.stop_receiver();
     let alerts = [
@@ -74,8 +74,8 @@ fn monitors_find_everything_panels_show_something_and_alerts_fire_and_end() {
     install(&mesh, &json!({}));
     prometheus.shorten_rules(&mesh);
     alerts += fault.end(&mesh, &prometheus);
-    let (requests, failed) = load.end();
-    assert_eq!(failed, 0, "a request fails with its telemetry");
+    let answers = load.end();
+    assert_eq!(answers.bad(), 0, "a request fails with its telemetry: {answers:?}");
 
     let panels = assert_panels(&mesh, &prometheus);
     let fault = Fault::begin("the filter panics");
@@ -87,10 +87,11 @@ fn monitors_find_everything_panels_show_something_and_alerts_fire_and_end() {
     });
     let fault = fault.fires(&mesh, &prometheus, &[("OtelmeshFilterPanicked", SHOP)]);
     install(&mesh, &json!({}));
-    mesh.renew_shop();
+    mesh.renew_proxies();
     alerts += fault.end(&mesh, &prometheus);
     mesh.done(&format!(
-        "{series} series of the filter's, {panels} panel queries, {alerts} alerts; {requests} requests, 0 failed"
+        "{series} series of the filter's, {panels} panel queries, {alerts} alerts; {} requests, 0 failed",
+        answers.requests
     ));
 }
 

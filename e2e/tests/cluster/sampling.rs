@@ -14,8 +14,7 @@ fn only_what_fails_of_unsampled_traces_arrives_and_is_marked_as_such() {
         "sampling": {"ratio": 0, "keep": {"errors": true}},
         "logs": {"policy": "errors"},
     }}}));
-    mesh.wait_until("the books are settled", || mesh.books("spans").are_settled() && mesh.books("logs").are_settled());
-    let before = ["spans", "logs"].map(|signal| mesh.books(signal).recorded);
+    let before = mesh.settled();
 
     let good = mesh.requests("client", &["-n", &REQUESTS.to_string(), GOOD]);
     assert_eq!(good.bad(), 0, "{good:?}");
@@ -32,9 +31,9 @@ fn only_what_fails_of_unsampled_traces_arrives_and_is_marked_as_such() {
     for log in mesh.logs_of(trace, HOPS) {
         assert_eq!(log.body, "GET /status/500 500");
     }
-    mesh.wait_until("the books are settled", || mesh.books("spans").are_settled() && mesh.books("logs").are_settled());
-    let recorded = [0, 1].map(|i| mesh.books(["spans", "logs"][i]).recorded - before[i]);
-    assert_eq!(recorded, [HOPS as u64; 2], "nothing of the good ones");
+    let after = mesh.settled();
+    let (spans, logs) = (after.spans - before.spans, after.logs - before.logs);
+    assert_eq!((spans.recorded, logs.recorded), (HOPS as u64, HOPS as u64), "nothing of the good ones");
     mesh.done(&format!(
         "{REQUESTS} good requests, 1 failing, none sampled: {HOPS} spans and {HOPS} logs of the failing one received, \
          marked as kept; nothing of the others"
