@@ -1,10 +1,10 @@
 #!/bin/sh
 # Puts what the tests need from the Go world into target/tools: the real helm, kube-apiserver, kubectl, etcd, k6,
-# istioctl, Prometheus with its operator, an OpenTelemetry Collector and its sampling arithmetic, each built from a module
-# under e2e/tools, and the schemas of Istio, Kubernetes and Prometheus' operator, taken out of their own modules. What was
-# built once is kept under the user's cache, by the content of what it was built from, so that a clean checkout does not
-# build again; the first time takes about half an hour on two cores. Names as further arguments build those only. Refuses
-# nothing but a missing Go and a failed download.
+# istioctl, Prometheus with its operator, a metrics server, an OpenTelemetry Collector and its sampling arithmetic, each
+# built from a module under e2e/tools, and the schemas of Istio, Kubernetes, the Gateway API and Prometheus' operator, taken
+# out of their own modules. What was built once is kept under the user's cache, by the content of what it was built from, so
+# that a clean checkout does not build again; the first time takes about half an hour on two cores. Names as further
+# arguments build those only. Refuses nothing but a missing Go and a failed download.
 set -eu
 
 istio=istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad
@@ -96,6 +96,7 @@ for command in operator prometheus-config-reloader; do
   fetch $command "$(sources operator)" build operator \
     github.com/prometheus-operator/prometheus-operator/cmd/$command ""
 done
+fetch metrics-server "$(sources metrics-server)" build metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server ""
 fetch k6 "$(sources k6)" build k6 go.k6.io/k6 ""
 # Istio's programs do not start without a version.
 for command in istioctl/cmd/istioctl pilot/cmd/pilot-discovery pilot/cmd/pilot-agent; do

@@ -9,6 +9,7 @@ mod load;
 mod monitoring;
 mod panic;
 mod sampling;
+mod scaling;
 mod security;
 mod topology;
 mod waypoint;
