@@ -20,7 +20,8 @@ fn a_waypoint_has_the_filter_by_reference_and_its_spans_stand_between_the_gatewa
         });
         mesh.kubectl(&["-n", "harbour", "rollout", "status", &format!("deployment/{deployment}"), "--timeout=120s"]);
     }
-    mesh.deploy(&json!({}));
+    // A sidecar of the collector's sets up its own redirection.
+    mesh.deploy(&json!({"security": {"mtls": "STRICT"}, "collector": {"podSecurity": "privileged"}}));
     let mut received = 0;
     for (kind, values) in [
         ("TrafficExtension", json!({"filter": {"delivery": "wasmplugin"}})),
@@ -56,7 +57,7 @@ fn a_waypoint_has_the_filter_by_reference_and_its_spans_stand_between_the_gatewa
     }
     mesh.done(&format!(
         "3 requests through the gateway, a tunnel and the waypoint to a pod without a sidecar, by TrafficExtension, \
-         WasmPlugin and EnvoyFilter with targetRefs; {received} of 6 spans and 6 logs received, linked"
+         WasmPlugin and EnvoyFilter with targetRefs, to a STRICT collector; {received} of 6 spans and 6 logs received, linked"
     ));
 }
 
@@ -66,6 +67,7 @@ fn install(mesh: &Mesh, kind: &str, mut values: Value) {
     values["filter"]["targetRefs"] =
         json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "waypoint"}]);
     values["collector"] = json!({"mode": "none"});
+    values["security"] = json!({"mtls": "STRICT"});
     run(mesh.otelmesh(&["install", "--yes", "--release-name", "waypoint", "-f"]).arg(mesh.values(&values)));
     mesh.wait_until(&format!("the waypoint records by {kind}"), || {
         let dump = mesh.envoy(WAYPOINT, "config_dump?resource=ecds_filters");
