@@ -9,7 +9,7 @@ fn gateways_scale_with_what_they_use_and_no_record_is_lost() {
     mesh.lend_file("metrics-server.yaml");
     mesh.kubectl(&["-n", "kube-system", "rollout", "status", "deployment/metrics-server", "--timeout=120s"]);
     // Of the CPU no more than what this load takes, and more memory than it does.
-    let autoscaling = json!({"enabled": true, "minReplicas": 1, "maxReplicas": 2, "cpu": 20, "memory": 100});
+    let autoscaling = json!({"enabled": true, "minReplicas": 1, "maxReplicas": 2, "cpu": 10, "memory": 100});
     mesh.install(&json!({"collector": {"gateway": {"autoscaling": autoscaling}}}));
     let before = mesh.settled().both();
     let autoscaler =
