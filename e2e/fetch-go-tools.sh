@@ -1,16 +1,18 @@
 #!/bin/sh
 # Puts what the tests need from the Go world into target/tools: the real helm, kube-apiserver, kubectl, etcd, k6,
-# istioctl, Prometheus with its operator, an OpenTelemetry Collector and its sampling arithmetic, each built from a module
-# under e2e/tools, and the schemas of Istio, Kubernetes and Prometheus' operator, taken out of their own modules. What was
-# built once is kept under the user's cache, by the content of what it was built from, so that a clean checkout does not
-# build again; the first time takes about half an hour on two cores. Names as further arguments build those only. Refuses
-# nothing but a missing Go and a failed download.
+# istioctl, Prometheus with its operator, a metrics server, an OpenTelemetry Collector and its sampling arithmetic, each
+# built from a module under e2e/tools, and the schemas of Istio, Kubernetes, the Gateway API and Prometheus' operator, taken
+# out of their own modules. What was built once is kept under the user's cache, by the content of what it was built from, so
+# that a clean checkout does not build again; the first time takes about half an hour on two cores. Names as further
+# arguments build those only. Refuses nothing but a missing Go and a failed download.
 set -eu
 
 istio=istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad
 kubernetes=k8s.io/kubernetes@v1.34.4
 operator=github.com/prometheus-operator/prometheus-operator@v0.93.0
 kind=sigs.k8s.io/kind@v0.33.0
+# As Istio's own go.mod has it.
+gateway_api=sigs.k8s.io/gateway-api@v1.6.0
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root/target/tools}
@@ -59,6 +61,13 @@ take() {
   [ -n "$dir" ] && (cd "$dir" && cat $2) >"$3"
 }
 
+# gather MODULE PATH FILE: YAML files of a module, as documents of one.
+gather() {
+  dir=$(directory "$1")
+  # shellcheck disable=SC2086 # a pattern
+  [ -n "$dir" ] && (cd "$dir" && for document in $2; do echo --- && cat "$document"; done) >"$3"
+}
+
 # pack MODULE DIRECTORY FILE: a directory of a module, as a tar archive.
 pack() {
   dir=$(directory "$1")
@@ -78,6 +87,7 @@ fetch helm "$(sources .)" build . helm.sh/helm/v4/cmd/helm ""
 fetch istio-crds.yaml "$(echo "$istio" | key)" take "$istio" manifests/charts/base/files/crd-all.gen.yaml
 fetch kubernetes.json "$(echo "$kubernetes" | key)" take "$kubernetes" api/openapi-spec/swagger.json
 fetch operator-crds.yaml "$(echo "$operator" | key)" take "$operator" "example/prometheus-operator-crd/*.yaml"
+fetch gateway-crds.yaml "$(echo "$gateway_api" | key)" gather "$gateway_api" "config/crd/standard/gateway.networking*.yaml"
 for command in promtool prometheus; do
   fetch $command "$(sources prometheus)" build prometheus github.com/prometheus/prometheus/cmd/$command \
     remove_all_sd,enable_kubernetes_sd
@@ -86,6 +96,7 @@ for command in operator prometheus-config-reloader; do
   fetch $command "$(sources operator)" build operator \
     github.com/prometheus-operator/prometheus-operator/cmd/$command ""
 done
+fetch metrics-server "$(sources metrics-server)" build metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server ""
 fetch k6 "$(sources k6)" build k6 go.k6.io/k6 ""
 # Istio's programs do not start without a version.
 for command in istioctl/cmd/istioctl pilot/cmd/pilot-discovery pilot/cmd/pilot-agent; do

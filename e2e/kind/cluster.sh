@@ -92,7 +92,7 @@ up() {
   esac
   mkdir -p "$state"
   "$root/e2e/fetch-go-tools.sh" "$tools" kubernetes kind kind-files.tar etcd coredns pilot-discovery pilot-agent istioctl \
-    otelcol otelmesh-app envoy_bootstrap.json operator-crds.yaml operator prometheus prometheus-config-reloader k6
+    otelcol otelmesh-app envoy_bootstrap.json operator-crds.yaml gateway-crds.yaml operator prometheus prometheus-config-reloader k6 metrics-server
   if ! docker info >/dev/null 2>&1; then
     "$here/engine.sh" up
     step "a container engine runs, in the network namespace $namespace"
@@ -101,13 +101,13 @@ up() {
   case $images in
     build)
       say "building the images here"
-      "$here/images.sh" base pause etcd coredns kubernetes pilot proxyv2 otelcol app prometheus k6 node
+      "$here/images.sh" base pause etcd coredns kubernetes pilot proxyv2 otelcol app prometheus k6 metrics-server node
       node=$(cat "$state/node")
       ;;
     pull)
       say "pulling the images of Kubernetes"
       node=kindest/node:$kubernetes
-      "$here/images.sh" base pilot proxyv2 otelcol app prometheus k6 tags
+      "$here/images.sh" base pilot proxyv2 otelcol app prometheus k6 metrics-server tags
       ;;
   esac
   step "the images are there"
@@ -131,10 +131,12 @@ up() {
   start_registry
   inside "$tools/istioctl" manifest generate -f "$here/istio.yaml" >"$state/istio.yaml"
   kubectl create namespace istio-system --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
+  kubectl apply --server-side -f "$tools/gateway-crds.yaml" >/dev/null
   # The second time finds the kinds that the first has brought.
   kubectl apply --server-side --force-conflicts -f "$state/istio.yaml" >"$state/istio.log" 2>&1 ||
     { sleep 2 && kubectl apply --server-side --force-conflicts -f "$state/istio.yaml" >"$state/istio.log" 2>&1; } ||
     { cat "$state/istio.log" >&2 && fail "Istio's objects could not be applied"; }
+  kubectl apply --server-side --force-conflicts -f "$here/stock-envoy.yaml" >/dev/null
   for deployment in istiod istio-ingressgateway; do
     kubectl -n istio-system rollout status "deployment/$deployment" --timeout=120s >/dev/null ||
       { kubectl -n istio-system describe pods >&2 && fail "$deployment does not become ready"; }

@@ -3,7 +3,7 @@
 # image is built once for what it is made of, and kept by the engine.
 #
 # Usage: images.sh NAME…, of which there are: base pause etcd coredns kubernetes pilot proxyv2 otelcol app prometheus k6
-#        node, and tags, which names them as the tests do
+#        metrics-server node, and tags, which names them as the tests do
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -118,7 +118,7 @@ for name in "$@"; do
       "${CC:-cc}" -static -Os -s -o "$state/pause" "$here/node/pause.c"
       image pause "$state/pause"
       ;;
-    etcd | coredns | kubernetes | otelcol | k6) image "$name" "$tools/$name" ;;
+    etcd | coredns | kubernetes | otelcol | k6 | metrics-server) image "$name" "$tools/$name" ;;
     pilot) image pilot "$tools/pilot-discovery" ;;
     proxyv2)
       "$root/e2e/fetch-envoy.sh" --all >/dev/null

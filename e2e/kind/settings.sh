@@ -12,7 +12,8 @@ other_collector=0.160.0
 app=1.0
 prometheus=3.15.0
 k6=1.8.1
-tagged="otelmesh/otelcol:$collector otelmesh/otelcol:$other_collector otelmesh/app:$app otelmesh/prometheus:$prometheus otelmesh/k6:$k6"
+metrics_server=0.8.0
+tagged="otelmesh/otelcol:$collector otelmesh/otelcol:$other_collector otelmesh/app:$app otelmesh/prometheus:$prometheus otelmesh/k6:$k6 otelmesh/metrics-server:$metrics_server"
 node_image=otelmesh/kind-node
 # More than one can run, each from a checkout of its own.
 cluster=${OTELMESH_KIND:-otelmesh}

@@ -10,7 +10,7 @@ subjects() {
   "$root/e2e/kind/cluster.sh" run cargo test --offline -p otelmesh-e2e --test cluster -- --test-threads=1 --nocapture "$@"
 }
 
-subjects 2>&1 | sed 's/^test result: FAILED/first try: FAILED/' | tee "$log"
+subjects 2>&1 | sed -u 's/^test result: FAILED/first try: FAILED/' | tee "$log"
 if grep -q '^test result: ok' "$log"; then
   exit 0
 fi

@@ -2,11 +2,11 @@
 //! telemetry with it.
 //!
 //! In: the objects that will be applied. Each ConfigMap entry that is a collector's configuration is read: every
-//! component that a pipeline names must be configured, and with a collector binary at hand `validate` has the last word.
-//! Refuses with every fault at once.
+//! component that a pipeline names must be configured, and with a collector binary at hand `validate` has the last word, of
+//! a copy without what is only in pods. Refuses with every fault at once.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +15,10 @@ use serde_json::Value;
 /// What distributions call their binary.
 const BINARIES: [&str; 3] = ["otelcol", "otelcol-contrib", "otelcol-k8s"];
 const KINDS: [&str; 3] = ["receivers", "processors", "exporters"];
+/// What stands for values that only a pod knows: an address, a name, a secret.
+const STAND_IN: &str = "127.0.0.1";
+/// Where every pod finds the API server.
+const API_SERVER: [(&str, &str); 2] = [("KUBERNETES_SERVICE_HOST", STAND_IN), ("KUBERNETES_SERVICE_PORT", "443")];
 
 /// Validates every collector configuration in objects.
 ///
@@ -25,20 +29,20 @@ pub fn validate(objects: &[Value], otelcol: Option<&Path>) -> Result<()> {
         Some(path) => Some(which::which(path).with_context(|| format!("--otelcol {} is no program", path.display()))?),
         None => BINARIES.iter().find_map(|name| which::which(name).ok()),
     };
-    for (place, text, config) in configurations(objects) {
+    for (place, config) in configurations(objects) {
         let faults = faults(&config);
         if !faults.is_empty() {
             bail!("the collector would not start with {place}:\n  {}", faults.join("\n  "));
         }
         if let Some(binary) = &binary {
-            ask(binary, &place, &text)?;
+            ask(binary, &place, config, &variables(objects))?;
         }
     }
     Ok(())
 }
 
-/// The place, the text and the meaning of each configuration.
-fn configurations(objects: &[Value]) -> Vec<(String, String, Value)> {
+/// The place and the meaning of each configuration.
+fn configurations(objects: &[Value]) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     for object in objects.iter().filter(|object| object["kind"] == "ConfigMap") {
         for (key, text) in object["data"].as_object().into_iter().flatten() {
@@ -46,7 +50,7 @@ fn configurations(objects: &[Value]) -> Vec<(String, String, Value)> {
             let config: Option<Value> = serde_saphyr::from_str(text).ok();
             if let Some(config) = config.filter(|config| config["service"]["pipelines"].is_object()) {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                found.push((format!("{key} of ConfigMap {name}"), text.to_owned(), config));
+                found.push((format!("{key} of ConfigMap {name}"), config));
             }
         }
     }
@@ -88,16 +92,38 @@ fn faults(config: &Value) -> Vec<String> {
     faults
 }
 
-fn ask(binary: &PathBuf, place: &str, text: &str) -> Result<()> {
+/// Names of what containers get from their pod or from Secrets.
+fn variables(objects: &[Value]) -> Vec<&str> {
+    let containers = objects.iter().filter_map(|object| object.pointer("/spec/template/spec/containers")?.as_array());
+    let variables = containers.flatten().filter_map(|container| container["env"].as_array()).flatten();
+    variables.filter(|variable| variable["valueFrom"].is_object()).filter_map(|v| v["name"].as_str()).collect()
+}
+
+/// Leaves out what a collector reads, when it is made, from files that only pods have.
+fn outside_of_a_pod(config: &mut Value, dir: &Path) {
+    let is = |name: &str, types: [&str; 2]| name.split('/').next().is_some_and(|kind| types.contains(&kind));
+    for (name, kubelet) in config["receivers"].as_object_mut().into_iter().flatten() {
+        if let Some(kubelet) = kubelet.as_object_mut().filter(|_| is(name, ["kubelet_stats", "kubeletstats"])) {
+            kubelet.insert("auth_type".to_owned(), "none".into());
+            kubelet.remove("ca_file");
+        }
+    }
+    for (name, storage) in config["extensions"].as_object_mut().into_iter().flatten() {
+        if let Some(storage) = storage.as_object_mut().filter(|_| is(name, ["file_storage", "filestorage"])) {
+            storage.insert("directory".to_owned(), dir.display().to_string().into());
+        }
+    }
+}
+
+fn ask(binary: &Path, place: &str, mut config: Value, variables: &[&str]) -> Result<()> {
     let dir = tempfile::tempdir().context("cannot make a temporary directory for the collector's configuration")?;
     let file = dir.path().join("collector.yaml");
-    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    outside_of_a_pod(&mut config, dir.path());
+    // JSON is YAML.
+    fs::write(&file, config.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
     let mut command = Command::new(binary);
     command.arg("validate").arg("--config").arg(&file);
-    // What the pod has from the downward API.
-    for name in ["MY_POD_IP", "POD_IP", "K8S_NODE_NAME", "NODE_NAME", "K8S_POD_IP", "K8S_NODE_IP"] {
-        command.env(name, "127.0.0.1");
-    }
+    command.envs(variables.iter().map(|name| (name, STAND_IN))).envs(API_SERVER);
     let output = command.output().with_context(|| format!("cannot run {}", binary.display()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -50,8 +50,21 @@ pub struct Span {
     pub status: String,
     /// The span's attributes.
     pub attributes: Attributes,
+    /// Spans elsewhere that it goes back to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
     /// The resource's attributes.
     pub resource: Attributes,
+}
+
+/// A span that another one names.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// 16 hex digits.
+    pub span_id: String,
 }
 
 /// A log record.
@@ -101,6 +114,11 @@ impl Span {
                 end_unix_nano: span.end_time_unix_nano,
                 status: status(span.status.as_ref().map_or(0, |status| status.code)),
                 attributes: attributes(&span.attributes),
+                links: span
+                    .links
+                    .iter()
+                    .map(|link| Link { trace_id: hex(&link.trace_id), span_id: hex(&link.span_id) })
+                    .collect(),
                 resource: resource.clone(),
             })
         })

@@ -3,6 +3,7 @@
 
 mod checks;
 mod cluster;
+mod collector_config;
 mod conflicts;
 mod interruption;
 mod lifecycle;

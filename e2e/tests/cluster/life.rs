@@ -3,7 +3,7 @@
 use std::fs;
 
 use otelmesh::chart::Chart;
-use otelmesh_e2e::mesh::{FRONTEND, HOPS, Mesh};
+use otelmesh_e2e::mesh::{Books, FRONTEND, HOPS, Mesh};
 use otelmesh_e2e::tools::run;
 use serde_json::{Value, json};
 
@@ -16,12 +16,12 @@ fn upgrades_and_the_end_cost_no_request_and_leave_istios_own_tracing_at_work() {
     // The filter, to another image.
     let other = push_another(&mesh);
     assert_ne!(other, mesh.digest());
-    let (answers, _) = mesh.under_load(15, || mesh.install(&json!({"filter": {"image": {"digest": other}}})));
+    let (answers, _) = mesh.under_load(FRONTEND, || mesh.install(&json!({"filter": {"image": {"digest": other}}})));
     assert_eq!(answers.bad(), 0, "a new filter: {answers:?}");
     requests += answers.requests;
 
     // The collector, to another version and back.
-    let (answers, ()) = mesh.under_load(20, || {
+    let (answers, ()) = mesh.under_load(FRONTEND, || {
         run(&mut mesh.otelmesh(&["collector", "upgrade", "0.160.0", "--yes"]));
         assert_eq!(image(&mesh), "docker.io/otelmesh/otelcol:0.160.0");
         run(&mut mesh.otelmesh(&["rollback", "--yes"]));
@@ -30,15 +30,11 @@ fn upgrades_and_the_end_cost_no_request_and_leave_istios_own_tracing_at_work() {
     assert_eq!(answers.bad(), 0, "a new collector: {answers:?}");
     requests += answers.requests;
     // A worker that takes another image lets go of the last fraction of a second, and says so.
-    mesh.wait_until("the books are settled", || {
-        ["spans", "logs"].iter().all(|signal| mesh.books(signal).are_settled())
-    });
-    let books = ["spans", "logs"].map(|signal| mesh.books(signal));
-    let (recorded, lost) = (books[0].recorded + books[1].recorded, books[0].lost + books[1].lost);
+    let Books { recorded, lost, .. } = mesh.settled().both();
     assert!(lost * 50 < recorded, "{lost} of {recorded} records were dropped");
 
     // Nothing is left.
-    let (answers, _) = mesh.under_load(15, || run(&mut mesh.otelmesh(&["uninstall", "--yes"])));
+    let (answers, _) = mesh.under_load(FRONTEND, || run(&mut mesh.otelmesh(&["uninstall", "--yes"])));
     assert_eq!(answers.bad(), 0, "the end: {answers:?}");
     requests += answers.requests;
     assert_eq!(left(&mesh), [""; 0]);

@@ -12,6 +12,8 @@ use otelmesh_e2e::tools::{root, run};
 use otelmesh_filter::stats::names;
 use serde_json::{Value, json};
 
+use crate::gateway;
+
 /// Istio's standard metrics come from a filter that only Istio's own build of Envoy has; this mesh runs a stock one.
 const NOT_IN_A_STOCK_ENVOY: &str = "istio_";
 /// What two who ask one after the other are never told alike.
@@ -37,8 +39,10 @@ const ZERO: [&str; 9] = [
 #[test]
 fn monitors_find_everything_panels_show_something_and_alerts_fire_and_end() {
     let mut mesh = Mesh::enter("monitoring");
+    // A gateway that serves nobody has a listener in ambient mode, and seems to miss the filter.
+    mesh.lend(&gateway::front());
     // What proxies counted before is another story, and some alerts would tell it.
-    mesh.renew_shop();
+    mesh.renew_proxies();
     let mut prometheus = Prometheus::start(&mesh);
     mesh.install(&values());
     let series = assert_scraped(&mesh, &prometheus);
@@ -47,7 +51,7 @@ fn monitors_find_everything_panels_show_something_and_alerts_fire_and_end() {
 
     malformed(&mesh);
 
-    let load = mesh.load();
+    let load = mesh.load("client", FRONTEND);
     let fault = Fault::begin("the backend is away");
     mesh.stop_receiver();
     let alerts = [
@@ -85,8 +89,8 @@ fn monitors_find_everything_panels_show_something_and_alerts_fire_and_end() {
     install(&mesh, &json!({}));
     prometheus.shorten_rules(&mesh);
     alerts += fault.end(&mesh, &prometheus);
-    let (requests, failed) = load.end();
-    assert_eq!(failed, 0, "a request fails with its telemetry");
+    let answers = load.end();
+    assert_eq!(answers.bad(), 0, "a request fails with its telemetry: {answers:?}");
 
     let panels = assert_panels(&mesh, &prometheus);
     let digest = mesh.push_module(&root().join("target/otelmesh-trap-guarded.wasm"), "trap");
@@ -106,10 +110,11 @@ fn monitors_find_everything_panels_show_something_and_alerts_fire_and_end() {
     });
     let fault = fault.fires(&mesh, &prometheus, &[("OtelmeshFilterPanicked", SHOP)]);
     install(&mesh, &json!({}));
-    mesh.renew_shop();
+    mesh.renew_proxies();
     alerts += fault.end(&mesh, &prometheus);
     mesh.done(&format!(
-        "{series} series of the filter's, {panels} panel queries, {alerts} alerts; {requests} requests, 0 failed"
+        "{series} series of the filter's, {panels} panel queries, {alerts} alerts; {} requests, 0 failed",
+        answers.requests
     ));
 }
 

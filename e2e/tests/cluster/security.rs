@@ -54,7 +54,7 @@ fn strict_mutual_tls_refuses_strangers_and_the_collectors_own_sidecar_is_not_tra
         mesh.wait_until("nothing is under way", || {
             let before = mesh.snapshot().spans().len();
             thread::sleep(Duration::from_secs(3));
-            mesh.books("spans").are_settled() && mesh.snapshot().spans().len() == before
+            mesh.books().are_settled() && mesh.snapshot().spans().len() == before
         });
         let before = mesh.snapshot().spans().len();
         let answers = mesh.requests("client", &["-n", "50", FRONTEND]);
@@ -107,7 +107,7 @@ fn only_allowed_namespaces_and_accounts_export_and_what_others_send_is_counted()
 
     // By namespace: the shop's proxies may, the market's may not.
     let refused = refused(&mesh, "market/buyer", "market/buyer", 20, &["frontend", "frontend", "backend"]);
-    let books = mesh.books("spans");
+    let books = mesh.books().spans;
     assert_eq!(books.lost, 0, "the shop's own are taken: {books:?}");
 
     // By account: the market's buyer and the shop's client, and not those that they ask.

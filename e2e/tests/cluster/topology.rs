@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
+use std::time::Duration;
 
 use otelmesh::telemetry::Span;
 use otelmesh_e2e::mesh::{Books, HOPS, Mesh, trace_id};
@@ -14,7 +15,6 @@ const GOOD: &str = "http://frontend.shop:8080/orders/good";
 const PARTLY: &str = "http://frontend.shop:8080/status/404";
 /// An error to all four.
 const FAILING: &str = "http://frontend.shop:8080/status/503";
-const SECONDS: &str = "40s";
 
 fn values(gateways: u32) -> Value {
     json!({"collector": {
@@ -109,30 +109,19 @@ fn through_two_agents(mesh: &Mesh) -> usize {
 
 /// Rolls the agents and adds a gateway under requests of which each span is an error, so that none is sampled away.
 fn rolled_and_scaled(mesh: &Mesh) -> (u64, Books, u64) {
-    let settled = || mesh.wait_until("the books are settled", || mesh.books("spans").are_settled());
-    settled();
-    let before = mesh.books("spans");
+    let before = mesh.settled().spans;
     let received =
         || traces(mesh, |span| path(span) == "/status/503").values().map(|spans| spans.len() as u64).sum::<u64>();
     let begun = received();
-    let answers = thread::scope(|scope| {
-        let load = scope.spawn(|| mesh.requests("client", &["-t", SECONDS, "-c", "2", "-p", "50ms", FAILING]));
-        run(&mut mesh.otelmesh(&["collector", "restart", "--yes"]));
-        let values = mesh.values(&values(3));
-        run(mesh.otelmesh(&["upgrade", "--yes", "-f"]).arg(values));
-        assert!(!load.is_finished(), "rolling and scaling took longer than {SECONDS}");
-        load.join().expect("the load ends")
-    });
+    let load = mesh.load("client", FAILING);
+    run(&mut mesh.otelmesh(&["collector", "restart", "--yes"]));
+    let values = mesh.values(&values(3));
+    run(mesh.otelmesh(&["upgrade", "--yes", "-f"]).arg(values));
+    thread::sleep(Duration::from_secs(5));
+    let answers = load.end();
     assert_eq!(answers.statuses["503"], answers.requests, "no request fails for it: {answers:?}");
     assert_eq!(mesh.collected("gateway", "otelcol_process_uptime_seconds_total").len(), 3);
-    settled();
-    let after = mesh.books("spans");
-    let books = Books {
-        recorded: after.recorded - before.recorded,
-        exported: after.exported - before.exported,
-        lost: after.lost - before.lost,
-        waiting: 0,
-    };
+    let books = mesh.settled().spans - before;
     assert_eq!(books.recorded, answers.requests * HOPS as u64, "each hop of each request is in the books: {books:?}");
     assert_eq!(books.lost, 0, "the filter tries again: {books:?}");
     mesh.wait_until("all that was exported arrives", || received() - begun >= books.exported);

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use otelmesh::apps::App;
 use otelmesh::client::Client;
+use otelmesh::telemetry::Link;
 use otelmesh_e2e::proxy::Setup;
 use otelmesh_e2e::raw;
 use otelmesh_e2e::upstream::{Head, Upstream};
@@ -261,6 +262,8 @@ async fn a_distrusted_caller_is_linked_and_a_boundary_keeps_secrets() {
     let spans = proxy.receiver.snapshot().spans();
     let outbound = spans.iter().find(|span| span.kind == "CLIENT").unwrap();
     assert_eq!(outbound.trace_id, TRACE, "our own span hangs where it belongs");
+    let inbound = spans.iter().find(|span| span.kind == "SERVER").unwrap();
+    assert_eq!(inbound.links, [Link { trace_id: TRACE.into(), span_id: SPAN.into() }]);
     assert_eq!(proxy.books().await.get("traces_distrusted"), 1);
 }
 

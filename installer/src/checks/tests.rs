@@ -339,23 +339,37 @@ fn the_pods_of_a_plugin_are_those_that_it_selects() {
             "gateway.networking.k8s.io/gateway-name in (a,b)",
             "waypoints",
         ),
+        (
+            json!({"targetRefs": [{"kind": "GatewayClass", "name": "istio-waypoint"}]}),
+            "gateway.networking.k8s.io/gateway-class-name in (istio-waypoint)",
+            "all waypoints",
+        ),
     ] {
         assert_eq!(selector(&json!({"spec": spec})), expected, "{reason}");
     }
 }
 
 #[test]
-fn the_collectors_own_sidecars_are_no_proxies_that_miss_the_filter() {
-    let pod = |traced: Value, containers: Value| {
+fn the_collectors_own_sidecars_and_waypoints_are_no_proxies_that_miss_the_filter() {
+    let pod = |labels: Value, containers: Value| {
         json!({
-            "metadata": {"labels": {"otelmesh.io/traced": traced}}, "status": {"phase": "Running"},
+            "metadata": {"labels": labels}, "status": {"phase": "Running"},
             "spec": {"containers": [{"name": "app"}], "initContainers": containers},
         })
     };
     let proxy = json!([{"name": "istio-proxy"}]);
-    assert!(is_meant(&pod(Value::Null, proxy.clone())));
-    assert!(!is_meant(&pod(Value::Null, json!([]))), "no proxy");
-    assert!(!is_meant(&pod(json!("false"), proxy)), "a proxy from which the chart takes the filter");
+    let (everywhere, by_reference) = (json!({"spec": {}}), json!({"spec": {"targetRefs": [{}]}}));
+    let (plain, untraced) = (json!({}), json!({"otelmesh.io/traced": "false"}));
+    let waypoint = json!({"gateway.istio.io/managed": "istio.io-mesh-controller"});
+    for (labels, containers, plugin, expected, reason) in [
+        (&plain, &proxy, &everywhere, true, "a sidecar"),
+        (&plain, &json!([]), &everywhere, false, "no proxy"),
+        (&untraced, &proxy, &everywhere, false, "a proxy from which the chart takes the filter"),
+        (&waypoint, &proxy, &everywhere, false, "a waypoint follows no selector"),
+        (&waypoint, &proxy, &by_reference, true, "a waypoint that is named"),
+    ] {
+        assert_eq!(is_meant(&pod(labels.clone(), containers.clone()), plugin), expected, "{reason}");
+    }
 }
 
 #[test]

@@ -56,6 +56,11 @@ The collector's port for what the filter speaks.
 {{- if eq (default "" (default dict .Values.filter.config.exporter).protocol) "grpc" }}4317{{ else }}4318{{ end -}}
 {{- end }}
 
+{{/* Whether the filter exports through a cluster of its own: Istio gives waypoints none for Services that they do not serve. */}}
+{{- define "otelmesh.filter.ownCluster" -}}
+{{- if and (or .Values.filter.ownCluster .Values.filter.targetRefs) (not (default dict .Values.filter.config.exporter).cluster) -}}true{{- end -}}
+{{- end }}
+
 {{/*
 Where the filter exports to: as set, or a cluster of its own, or Istio's name of the cluster behind that port of the
 collector's Service.
@@ -64,7 +69,7 @@ collector's Service.
 {{- with (default dict .Values.filter.config.exporter).cluster -}}
 {{- . -}}
 {{- else -}}
-{{- if .Values.filter.ownCluster -}}
+{{- if include "otelmesh.filter.ownCluster" . -}}
 {{ .Release.Name }}-collector
 {{- else -}}
 outbound|{{ include "otelmesh.filter.port" . }}||{{ include "otelmesh.collector.host" . }}
@@ -77,7 +82,7 @@ outbound|{{ include "otelmesh.filter.port" . }}||{{ include "otelmesh.collector.
 exporter:
   cluster: {{ include "otelmesh.filter.cluster" . | quote }}
   {{- $exporter := default dict .Values.filter.config.exporter }}
-  {{- if and .Values.filter.ownCluster (not $exporter.cluster) (not $exporter.authority) }}
+  {{- if and (include "otelmesh.filter.ownCluster" .) (not $exporter.authority) }}
   authority: {{ include "otelmesh.collector.host" . }}
   {{- end }}
   {{- with omit $exporter "cluster" }}

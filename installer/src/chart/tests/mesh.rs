@@ -106,6 +106,11 @@ fn monitors_name_ports_that_exist_and_count_no_pod_twice() {
     assert_eq!(pods["metadata"]["labels"]["release"], "prometheus");
     assert_eq!(pods["spec"]["podMetricsEndpoints"][0]["path"], "/stats/prometheus");
     assert!(of_kind("PodMonitor", &[set, "tracing.mode=native"]).is_empty());
+    let selects = |sets: &[&str]| of_kind("PodMonitor", sets)[0]["spec"]["selector"].to_string();
+    let reference = "filter.targetRefs[0].kind=Gateway,filter.targetRefs[0].name=w,\
+                     filter.targetRefs[0].group=gateway.networking.k8s.io";
+    assert!(selects(&[set]).contains("istio.io-mesh-controller"), "no waypoint, which would seem to miss the filter");
+    assert!(selects(&[set, reference]).contains("gateway.networking.k8s.io/gateway-name"), "one that is named");
 }
 
 #[test]
@@ -162,4 +167,29 @@ fn a_filter_that_speaks_grpc_exports_to_the_port_for_it() {
     let options =
         &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
     assert!(options["explicit_http_config"]["http2_protocol_options"].is_object(), "gRPC is HTTP/2");
+}
+
+#[test]
+fn a_waypoint_gets_a_cluster_to_export_through_and_the_filter_where_requests_are() {
+    let reference = "filter.targetRefs[0].kind=Gateway,filter.targetRefs[0].name=waypoint,\
+                     filter.targetRefs[0].group=gateway.networking.k8s.io";
+    let exporter = spec(&[reference], "WasmPlugin")["pluginConfig"]["exporter"].clone();
+    assert_eq!(exporter["authority"], "otel-collector.otelmesh.svc.cluster.local");
+    let filters = of_kind("EnvoyFilter", &[reference, "filter.delivery=envoyfilter"]);
+    let patches = || filters.iter().flat_map(|filter| filter["spec"]["configPatches"].as_array().into_iter().flatten());
+    let of_waypoints = |patch: &&Value| patch["match"]["context"] == "SIDECAR_INBOUND";
+    let cluster = patches().filter(of_waypoints).find(|patch| patch["applyTo"] == "CLUSTER").expect("a cluster");
+    assert_eq!(cluster["patch"]["value"]["name"], exporter["cluster"]);
+    let inbound = patches().filter(of_waypoints).find(|patch| patch["applyTo"] == "HTTP_FILTER").expect("the filter");
+    assert_eq!(inbound["match"]["listener"]["name"], "main_internal");
+    // Beside another release, whose collector has a sidecar.
+    let beside = [reference, "collector.mode=none,security.mtls=STRICT"];
+    let cluster = of_kind("EnvoyFilter", &beside)[0]["spec"]["configPatches"][1]["patch"]["value"].clone();
+    assert!(cluster["transport_socket"].is_object(), "{cluster}");
+    assert_eq!(of_kind("PeerAuthentication", &beside).len(), 0, "the policy is the other's");
+    assert_eq!(
+        of_kind("EnvoyFilter", &[reference, "filter.config.exporter.cluster=c"]).len(),
+        0,
+        "a cluster that is there"
+    );
 }

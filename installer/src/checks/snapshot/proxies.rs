@@ -22,6 +22,8 @@ const COUNTERS: &str = "wasmcustom.otelmesh_";
 
 /// Label of pods from whose sidecars the chart takes the filter away again: the collectors' own.
 const TRACED: &str = "otelmesh.io/traced";
+/// Label, and its value, of waypoints, which have the filter by reference alone.
+const WAYPOINT: (&str, &str) = ("gateway.istio.io/managed", "istio.io-mesh-controller");
 
 /// What one proxy says.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +73,7 @@ pub(super) async fn look(
         let scope = if namespace == root_namespace { "" } else { namespace };
         let labels = selector(plugin);
         let pods = cluster.list(&kind, scope, &labels).await?;
-        for pod in pods.iter().filter(|pod| is_meant(pod)).take(max) {
+        for pod in pods.iter().filter(|pod| is_meant(pod, plugin)).take(max) {
             let (namespace, pod) = (text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"]));
             let said =
                 ask(cluster, namespace, pod, &format!("{}.{name}", text(&plugin["metadata"]["namespace"]))).await;
@@ -84,22 +86,26 @@ pub(super) async fn look(
 /// Which pods a plugin is for, as a label selector.
 pub(crate) fn selector(plugin: &Value) -> String {
     let spec = &plugin["spec"];
-    // Gateways and waypoints that Istio made for a Gateway carry its name.
-    let names: Vec<&str> = spec["targetRefs"].as_array().into_iter().flatten().map(|r| text(&r["name"])).collect();
-    if !names.is_empty() {
-        return format!("gateway.networking.k8s.io/gateway-name in ({})", names.join(","));
+    // Gateways and waypoints that Istio made for a Gateway carry its name, and its class.
+    for (kind, label) in [("Gateway", "gateway-name"), ("GatewayClass", "gateway-class-name")] {
+        let of_kind = spec["targetRefs"].as_array().into_iter().flatten().filter(|to| to["kind"] == kind);
+        let names: Vec<&str> = of_kind.map(|to| text(&to["name"])).collect();
+        if !names.is_empty() {
+            return format!("gateway.networking.k8s.io/{label} in ({})", names.join(","));
+        }
     }
     let labels = [&spec["selector"]["matchLabels"], &spec["workloadSelector"]["labels"]];
     let labels = labels.into_iter().filter_map(Value::as_object).flatten();
     labels.map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join(",")
 }
 
-/// Whether a pod runs a proxy that should have the filter.
-pub(crate) fn is_meant(pod: &Value) -> bool {
+/// Whether a pod that a plugin selects runs a proxy that should have the filter.
+pub(crate) fn is_meant(pod: &Value, plugin: &Value) -> bool {
     let containers =
         ["containers", "initContainers"].map(|key| pod["spec"][key].as_array().cloned().unwrap_or_default());
     pod["status"]["phase"] == "Running"
         && pod["metadata"]["labels"][TRACED] != "false"
+        && (plugin["spec"]["targetRefs"].is_array() || pod["metadata"]["labels"][WAYPOINT.0] != WAYPOINT.1)
         && containers.iter().flatten().any(|c| c["name"] == PROXY_CONTAINER)
 }
 

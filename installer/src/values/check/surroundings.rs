@@ -17,9 +17,11 @@ pub(super) fn check(values: &Values, wrong: &mut Vec<String>) {
         "security.mtls: rules under security.allow and security.jwt need a sidecar at the collector; set PERMISSIVE or \
          STRICT",
     );
+    // A cluster that the chart brings must speak as that policy has it.
+    let brings_cluster = values.filter.own_cluster || !values.filter.target_refs.is_empty();
     must(
         wrong,
-        values.collector.mode != CollectorMode::None || security.mtls == Mtls::Disable,
+        values.collector.mode != CollectorMode::None || security.mtls == Mtls::Disable || brings_cluster,
         "security.mtls: the collector is your own (collector.mode none), and so is its policy",
     );
     for account in &security.allow.service_accounts {
