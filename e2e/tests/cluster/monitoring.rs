@@ -100,7 +100,7 @@ fn monitors_find_everything_panels_show_something_and_alerts_fire_and_end() {
         mesh.requests("client", &["-H", "x-otelmesh-trap: overflow", FRONTEND]).bad() > 0
     });
     let fault = fault.fires(&mesh, &prometheus, &[("OtelmeshFilterWorkerStopped", SHOP)]);
-    mesh.renew_shop();
+    mesh.renew_proxies();
     alerts += fault.end(&mesh, &prometheus);
 
     let fault = Fault::begin("the filter panics");
