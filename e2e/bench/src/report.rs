@@ -41,8 +41,8 @@ fn spread(estimate: &Estimate, digits: usize) -> String {
 }
 
 const ROW: f64 = 26.0;
-const LEFT: f64 = 250.0;
-const WIDTH: f64 = 860.0;
+const LEFT: f64 = 290.0;
+const WIDTH: f64 = 900.0;
 const TOP: f64 = 48.0;
 
 /// The CPU time that each rung adds, with its interval.
