@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::config::{MAX_VALUE_BYTES, Semconv, response_flags};
+#[cfg(test)]
 use crate::host::Headers;
 use crate::otlp::{self, Value};
 use crate::redact;
@@ -149,7 +150,8 @@ impl<'a> Fields<'a> {
 
 impl Request {
     /// Takes what is needed from the header map.
-    pub fn of(headers: &Headers) -> Self {
+    #[cfg(test)]
+    pub(crate) fn of(headers: &Headers) -> Self {
         let mut fields = Fields::default();
         for (name, value) in headers.iter() {
             fields.see(name, value);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::rung::{Modules, Rung, Setting, WATCHERS, Watcher};
-use crate::statistics::{Estimate, median, quantile};
+use crate::statistics::{Estimate, quantile};
 
 /// Requests of each rung before anything counts: V8 compiles what is hot once more by then.
 const WARM_UP: u64 = 10_000;
@@ -87,7 +87,7 @@ pub async fn compare(
 ) -> Comparison {
     let (mut rungs, mut starts) = (Vec::new(), Vec::new());
     // The first start reads Envoy from the disk, which is none of the first rung's.
-    drop(Rung::start(binary, WATCHERS[0], setting, upstream, modules).await);
+    drop(Rung::start(binary, Watcher::Nobody, setting, upstream, modules).await);
     for watcher in WATCHERS {
         let begun = Instant::now();
         rungs.push(Rung::start(binary, watcher, setting, upstream, modules).await);
@@ -167,13 +167,5 @@ impl Samples {
 impl Comparison {
     pub(crate) fn row(&self, watcher: Watcher) -> &Row {
         self.rows.iter().find(|row| row.watcher == watcher).expect("every watcher has a row")
-    }
-
-    /// How much of the spread between rounds there is, as a share of what a request costs unwatched.
-    pub fn noise(&self) -> f64 {
-        let row = self.row(Watcher::Empty);
-        let middle = median(&row.samples.cpu);
-        let off: Vec<f64> = row.samples.cpu.iter().map(|sample| (sample - middle).abs()).collect();
-        median(&off) / self.base_cpu.median
     }
 }

@@ -92,6 +92,15 @@ pub fn situations() -> Vec<Situation> {
     ]
 }
 
+/// One of them.
+///
+/// # Panics
+/// There is none of that name.
+pub fn situation(name: &str) -> Situation {
+    let found = situations().into_iter().find(|situation| situation.name == name);
+    found.unwrap_or_else(|| panic!("there is no situation {name:?}"))
+}
+
 /// Headers that every request has.
 const HEADERS: [(&str, &str); 9] = [
     (":authority", "orders.shop.svc.cluster.local:8080"),

@@ -1,6 +1,7 @@
 //! What is compared: one Envoy each, alike but for what watches its traffic. In: a [`Rung`] and a [`Setting`]. Out: its
 //! Envoy, behind it an upstream that is everybody's and a receiver of its own.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use otelmesh::envoy::bootstrap::{
@@ -197,7 +198,7 @@ pub struct Modules {
 }
 
 /// A module with the filter's callbacks and nothing in them.
-pub const EMPTY: &str = r#"(module
+const EMPTY: &str = r#"(module
     (memory (export "memory") 1)
     (func (export "_initialize"))
     (func (export "proxy_abi_version_0_2_1"))
@@ -209,6 +210,22 @@ pub const EMPTY: &str = r#"(module
     (func (export "proxy_on_log") (param i32))
     (func (export "proxy_on_done") (param i32) (result i32) i32.const 1)
     (func (export "proxy_on_delete") (param i32)))"#;
+
+// === impl Modules ===
+
+impl Modules {
+    /// The filter, wherever it is found, and an empty module in `folder`.
+    ///
+    /// # Panics
+    /// There is no filter, or the folder cannot be written.
+    pub fn find(folder: &Path) -> Self {
+        let otelmesh = otelmesh::wasm::find(None).unwrap_or_else(|error| panic!("{error:#}"));
+        let otelmesh = fs::canonicalize(otelmesh).expect("it was found");
+        let empty = folder.join("empty.wasm");
+        fs::write(&empty, wat::parse_str(EMPTY).expect("a module")).expect("the directory can be written");
+        Self { otelmesh, empty }
+    }
+}
 
 // === impl Rung ===
 

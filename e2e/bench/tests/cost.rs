@@ -48,7 +48,7 @@ fn an_exchange_costs_what_is_committed() {
     assert!(
         changed.is_empty(),
         "the cost of an exchange has changed by more than a tenth; if that is meant to be, \
-         run `OTELMESH_UPDATE=1 cargo test -p otelmesh-e2e --test cost` and commit e2e/tests/cost.json:\n{}",
+         run `OTELMESH_UPDATE=1 cargo test -p otelmesh-bench --test cost` and commit e2e/bench/tests/cost.json:\n{}",
         changed.join("\n")
     );
 }

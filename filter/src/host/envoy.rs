@@ -122,8 +122,9 @@ impl Host for Envoy {
         let (mut pointers, mut text) = (vec![ptr::null_mut(); count], vec![0u8; len]);
         // SAFETY: the host writes as much as it has just said.
         ok(unsafe { environ_get(pointers.as_mut_ptr(), text.as_mut_ptr()) }.into()).ok()?;
-        let values = text.split(|b| *b == 0).filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-        String::from_utf8(values.into_iter().next()?.to_vec()).ok()
+        let mut pairs = text.split(|b| *b == 0);
+        let value = pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+        String::from_utf8(value.to_vec()).ok()
     }
 
     fn configuration(&self) -> Option<Vec<u8>> {

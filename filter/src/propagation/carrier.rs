@@ -3,6 +3,7 @@
 //! tracestate, whose lines are one list, and traceparent, of which two are none.
 
 use super::tracestate::Lines;
+#[cfg(test)]
 use crate::host::Headers;
 
 /// A header that some format reads or writes.
@@ -110,7 +111,8 @@ impl Names {
 
 impl<'a> Carrier<'a> {
     /// Sees every header of a map.
-    pub fn of(headers: &'a Headers) -> Self {
+    #[cfg(test)]
+    pub(crate) fn of(headers: &'a Headers) -> Self {
         let mut carrier = Self::default();
         headers.iter().for_each(|(name, value)| carrier.see(name, value));
         carrier

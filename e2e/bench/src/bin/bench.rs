@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use otelmesh_bench::compare::{Length, compare};
-use otelmesh_bench::counted::{Compiled, Counted, situations};
-use otelmesh_bench::rung::{EMPTY, Modules, SETTINGS};
+use otelmesh_bench::counted::{Compiled, Counted, situation};
+use otelmesh_bench::rung::{Modules, SETTINGS};
 use otelmesh_bench::statistics::Verdict;
 use otelmesh_bench::{budget, load, report};
 use serde_json::json;
@@ -25,13 +25,10 @@ fn number(name: &str, otherwise: u32) -> u32 {
 async fn main() {
     let (rounds, exchanges) = (number("BENCH_ROUNDS", 40) as usize, number("BENCH_EXCHANGES", 10_000_000));
     let binary = otelmesh::envoy::find(None).unwrap_or_else(|error| panic!("{error:#}"));
-    let module = otelmesh::wasm::find(None).unwrap_or_else(|error| panic!("{error:#}"));
-    let module = fs::canonicalize(module).expect("it was found");
     let folder = tempfile::tempdir().expect("a directory can be made");
-    let modules = Modules { otelmesh: module.clone(), empty: folder.path().join("empty.wasm") };
-    fs::write(&modules.empty, wat::parse_str(EMPTY).expect("a module")).expect("the directory can be written");
+    let modules = Modules::find(folder.path());
 
-    let mut general = vec![budget::of_module(fs::metadata(&module).expect("it was found").len())];
+    let mut general = vec![budget::of_module(fs::metadata(&modules.otelmesh).expect("it was found").len())];
     let pages = tokio::task::spawn_blocking(move || flatness(exchanges)).await.expect("it does not panic");
     general.push(budget::of_flatness(exchanges, pages));
     let upstream = load::upstream().await;
@@ -71,9 +68,7 @@ async fn main() {
 /// Pages of the module's memory after a hundredth of the exchanges, and after all.
 fn flatness(exchanges: u32) -> (u64, u64) {
     let module = Compiled::new(Path::new("target/otelmesh-unguarded.wasm"));
-    let situations = situations();
-    let situation = situations.iter().find(|situation| situation.name == "all signals").expect("one of ours");
-    let mut counted = Counted::new(&module, situation);
+    let mut counted = Counted::new(&module, &situation("all signals"));
     counted.exchanges(exchanges / 100);
     let before = counted.pages();
     counted.exchanges(exchanges - exchanges / 100);

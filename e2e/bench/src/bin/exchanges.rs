@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use otelmesh_bench::counted::{Compiled, Counted, situations};
+use otelmesh_bench::counted::{Compiled, Counted, situation, situations};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -16,9 +16,7 @@ fn main() {
         }
         [module, name, count] => {
             let module = Compiled::for_perf(Path::new(module));
-            let situation =
-                situations().into_iter().find(|situation| situation.name == name).expect("a situation of ours");
-            Counted::new(&module, &situation).exchanges(count.parse().expect("a number"));
+            Counted::new(&module, &situation(name)).exchanges(count.parse().expect("a number"));
         }
         _ => panic!("exchanges MODULE [SITUATION COUNT]"),
     }

@@ -5,12 +5,11 @@
 //! their names. `PROFILE_SITUATION` (all signals) chooses what the filter does there.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use otelmesh_bench::load;
-use otelmesh_bench::rung::{EMPTY, Modules, Rung, SETTINGS, Watcher};
+use otelmesh_bench::rung::{Modules, Rung, SETTINGS, Watcher};
 
 const WATCHERS: [Watcher; 4] = [
     Watcher::Nobody,
@@ -26,11 +25,8 @@ const FUNCTIONS: usize = 40;
 #[tokio::main]
 async fn main() {
     let binary = otelmesh::envoy::find(None).unwrap_or_else(|error| panic!("{error:#}"));
-    let module = otelmesh::wasm::find(None).unwrap_or_else(|error| panic!("{error:#}"));
     let folder = tempfile::tempdir().expect("a directory can be made");
-    let otelmesh = fs::canonicalize(module).expect("it was found");
-    let modules = Modules { otelmesh, empty: folder.path().join("empty.wasm") };
-    fs::write(&modules.empty, wat::parse_str(EMPTY).expect("a module")).expect("the directory can be written");
+    let modules = Modules::find(folder.path());
     let data = folder.path().join("perf.data");
     let upstream = load::upstream().await;
 

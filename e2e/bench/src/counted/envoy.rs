@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use otelmesh_filter::host::Headers;
 use wasmtime::{AsContextMut, Caller, Engine, Extern, Func, Linker, Memory};
 
 const OK: u32 = 0;
@@ -89,16 +90,8 @@ fn give(caller: &mut Caller<'_, Envoy>, given: Option<Vec<u8>>, data: u32, len: 
 }
 
 fn map(pairs: &[(String, String)]) -> Vec<u8> {
-    let mut out = (pairs.len() as u32).to_le_bytes().to_vec();
-    for (name, value) in pairs {
-        out.extend((name.len() as u32).to_le_bytes());
-        out.extend((value.len() as u32).to_le_bytes());
-    }
-    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-        out.extend(text.bytes());
-        out.push(0);
-    }
-    out
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Headers::to_wire(&pairs)
 }
 
 type Here<'a> = Caller<'a, Envoy>;
@@ -131,8 +124,8 @@ fn reads(linker: &mut Linker<Envoy>) -> wasmtime::Result<()> {
     )?;
     linker.func_wrap("env", "proxy_get_header_map_pairs", |mut c: Here<'_>, kind: u32, data: u32, len: u32| {
         c.data_mut().crossed("proxy_get_header_map_pairs");
-        let reply = [(":status".to_owned(), "200".to_owned())];
-        let given = if kind == REQUEST_HEADERS { map(&c.data().headers) } else { map(&reply) };
+        let given =
+            if kind == REQUEST_HEADERS { map(&c.data().headers) } else { Headers::to_wire(&[(":status", "200")]) };
         give(&mut c, Some(given), data, len)
     })?;
     linker.func_wrap(
