@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use crate::config::{MAX_VALUE_BYTES, Semconv, response_flags};
 #[cfg(test)]
 use crate::host::Headers;
-use crate::otlp::{self, Value};
+use crate::otlp::{self, Buffer, Key, key};
 use crate::redact;
 
 /// Which side of the call the proxy stands on, as OpenTelemetry's span kind.
@@ -264,9 +264,6 @@ impl Response {
     }
 }
 
-/// The number of a field that gets another one.
-const FIELD: u32 = 1;
-
 /// What attributes of either convention are made of.
 struct Parts<'a> {
     request: &'a Request,
@@ -281,11 +278,8 @@ struct Parts<'a> {
     url: String,
 }
 
-/// The attributes that a span and its access log share, by the names of `semconv`: `KeyValue` fields of a number that
-/// [`otlp::renumbered`] gives them.
-pub fn encode(semconv: Semconv, kind: Kind, request: &Request, response: &Response) -> Vec<u8> {
-    // Room for those of most exchanges.
-    let mut buf = Vec::with_capacity(1024);
+/// Writes the attributes that a span and its access log share, by the names of `semconv`, as fields `field`.
+pub fn write(buf: &mut Buffer, field: u32, semconv: Semconv, kind: Kind, request: &Request, response: &Response) {
     let authority = redact::authority(&request.authority);
     let (host, port) = peer::split(authority);
     let (path, query) = request.split_path();
@@ -296,74 +290,72 @@ pub fn encode(semconv: Semconv, kind: Kind, request: &Request, response: &Respon
     let default = is_url.then_some(if request.scheme == "https" { 443 } else { 80 });
     let port = port.or(default);
     let parts = Parts { request, response, path, query, host, port, peer_host, peer_port, url };
-    let mut attributes = Writer(&mut buf);
+    let mut attributes = Writer { buf, field };
     if semconv != Semconv::Legacy {
         stable(&mut attributes, kind, &parts);
     }
     if semconv != Semconv::Stable {
         legacy::write(&mut attributes, kind, &parts);
     }
-    attributes.text("http.route", request.route.as_deref().unwrap_or(""));
+    attributes.text(key!("http.route"), request.route.as_deref().unwrap_or(""));
     if let Some((service, method)) = rpc::method(request) {
-        attributes.text("rpc.system", "grpc");
-        attributes.text("rpc.service", service);
-        attributes.text("rpc.method", method);
-        attributes.int("rpc.grpc.status_code", response.grpc_status.map(i64::from));
+        attributes.text(key!("rpc.system"), "grpc");
+        attributes.text(key!("rpc.service"), service);
+        attributes.text(key!("rpc.method"), method);
+        attributes.int(key!("rpc.grpc.status_code"), response.grpc_status.map(i64::from));
     }
-    attributes.text("error.type", response.failure(kind).as_deref().unwrap_or(""));
-    attributes.text("otelmesh.peer.principal", response.principal.as_deref().unwrap_or(""));
-    attributes.text("envoy.response_flags", &response.flag_names());
-    attributes.text("envoy.response_code_details", response.details.as_deref().unwrap_or(""));
-    request.custom.iter().for_each(|custom| custom.write(&mut buf, FIELD));
-    buf
+    attributes.text(key!("error.type"), response.failure(kind).as_deref().unwrap_or(""));
+    attributes.text(key!("otelmesh.peer.principal"), response.principal.as_deref().unwrap_or(""));
+    attributes.text(key!("envoy.response_flags"), &response.flag_names());
+    attributes.text(key!("envoy.response_code_details"), response.details.as_deref().unwrap_or(""));
+    request.custom.iter().for_each(|custom| custom.write(buf, field));
 }
 
 /// The stable conventions' own names.
 fn stable(attributes: &mut Writer<'_>, kind: Kind, parts: &Parts<'_>) {
     let Parts { request, response, path, query, host, port, peer_host, peer_port, url } = parts;
-    attributes.text("http.request.method", request.known_method().unwrap_or("_OTHER"));
+    attributes.text(key!("http.request.method"), request.known_method().unwrap_or("_OTHER"));
     if request.known_method().is_none() {
-        attributes.text("http.request.method_original", &request.method);
+        attributes.text(key!("http.request.method_original"), &request.method);
     }
     match kind {
         Kind::Server => {
-            attributes.text("url.scheme", &request.scheme);
-            attributes.text("url.path", path);
-            attributes.text("url.query", query);
-            attributes.text("user_agent.original", &request.user_agent);
-            attributes.text("server.address", host);
-            attributes.int("server.port", *port);
+            attributes.text(key!("url.scheme"), &request.scheme);
+            attributes.text(key!("url.path"), path);
+            attributes.text(key!("url.query"), query);
+            attributes.text(key!("user_agent.original"), &request.user_agent);
+            attributes.text(key!("server.address"), host);
+            attributes.int(key!("server.port"), *port);
             // Envoy has taken trusted X-Forwarded-For hops into account, so this is the client, not the last hop.
-            attributes.text("client.address", peer_host);
-            attributes.int("client.port", *peer_port);
+            attributes.text(key!("client.address"), peer_host);
+            attributes.int(key!("client.port"), *peer_port);
         }
         Kind::Client => {
-            attributes.text("url.full", url);
-            attributes.text("server.address", host);
-            attributes.int("server.port", *port);
-            attributes.text("network.peer.address", peer_host);
-            attributes.int("network.peer.port", *peer_port);
-            attributes.int("http.request.resend_count", response.resends());
+            attributes.text(key!("url.full"), url);
+            attributes.text(key!("server.address"), host);
+            attributes.int(key!("server.port"), *port);
+            attributes.text(key!("network.peer.address"), peer_host);
+            attributes.int(key!("network.peer.port"), *peer_port);
+            attributes.int(key!("http.request.resend_count"), response.resends());
         }
     }
-    attributes.text("network.protocol.version", response.protocol_version());
-    attributes.int("http.response.status_code", (response.code != 0).then_some(i64::from(response.code)));
+    attributes.text(key!("network.protocol.version"), response.protocol_version());
+    attributes.int(key!("http.response.status_code"), (response.code != 0).then_some(i64::from(response.code)));
 }
 
-/// Attributes that nobody knows are left out.
-struct Writer<'a>(&'a mut Vec<u8>);
+/// Writes fields of one number.
+struct Writer<'a> {
+    buf: &'a mut Buffer,
+    field: u32,
+}
 
 impl Writer<'_> {
-    fn text(&mut self, key: &str, value: &str) {
-        if !value.is_empty() {
-            otlp::attribute(self.0, FIELD, key, Value::Text(value));
-        }
+    fn text(&mut self, key: Key<'_>, text: &str) {
+        self.buf.text(self.field, key, text);
     }
 
-    fn int(&mut self, key: &str, value: Option<i64>) {
-        if let Some(value) = value {
-            otlp::attribute(self.0, FIELD, key, Value::Int(value));
-        }
+    fn int(&mut self, key: Key<'_>, number: Option<i64>) {
+        self.buf.int(self.field, key, number);
     }
 }
 

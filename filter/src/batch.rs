@@ -40,36 +40,26 @@ pub enum Offer {
 // === impl Batch ===
 
 impl Batch {
-    /// Takes the record that `write` encodes, if it fits into `room` bytes. It counts as so many `items`: a metric holds
-    /// several data points.
-    pub fn offer(
-        &mut self,
-        limits: &Limits,
-        room: usize,
-        now: u64,
-        items: u32,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> Offer {
-        let start = self.records.len();
-        otlp::record(&mut self.records, write);
+    /// Takes an encoded record, if it fits into `room` bytes. It counts as so many `items`: a metric holds several data
+    /// points.
+    pub fn offer(&mut self, limits: &Limits, room: usize, now: u64, items: u32, record: &[u8]) -> Offer {
         let limit = limits.max_export_batch_bytes as usize;
-        let len = self.records.len().saturating_sub(start);
-        if len > limit || len > room {
-            self.records.truncate(start);
-            return if len > limit { Offer::TooLarge } else { Offer::NoRoom };
+        let len = otlp::record_len(record.len());
+        if len > limit {
+            return Offer::TooLarge;
         }
-        let is_full = self.items.saturating_add(items) > limits.max_export_batch_size || self.records.len() > limit;
-        let sealed = is_full.then(|| {
-            let record = self.records.split_off(start);
-            let before = self.take();
-            self.records = record;
-            before
-        });
+        if len > room {
+            return Offer::NoRoom;
+        }
+        let is_full = self.items.saturating_add(items) > limits.max_export_batch_size
+            || self.records.len().saturating_add(len) > limit;
+        let sealed = if is_full { self.take() } else { None };
         if self.items == 0 {
             self.since = now;
         }
+        otlp::append_record(&mut self.records, record);
         self.items = self.items.saturating_add(items);
-        match sealed.flatten() {
+        match sealed {
             Some(payload) => Offer::Sealed(payload),
             None => Offer::Taken,
         }
@@ -121,7 +111,7 @@ mod tests {
     }
 
     fn offer(batch: &mut Batch, limits: &Limits, len: usize) -> Offer {
-        batch.offer(limits, usize::MAX, 7, 1, |buf| buf.resize(buf.len() + len, b'x'))
+        batch.offer(limits, usize::MAX, 7, 1, &vec![b'x'; len])
     }
 
     #[test]
@@ -159,7 +149,7 @@ mod tests {
     fn a_record_of_many_items_does_not_overfill_a_batch() {
         let limits = limits(10, 4096);
         let mut batch = Batch::default();
-        let mut offer = |items| batch.offer(&limits, usize::MAX, 7, items, |buf| buf.push(0));
+        let mut offer = |items| batch.offer(&limits, usize::MAX, 7, items, &[0]);
         assert_eq!((offer(6), offer(4)), (Offer::Taken, Offer::Taken));
         let Offer::Sealed(full) = offer(7) else { panic!("not sealed") };
         assert_eq!(full.items, 10);
@@ -173,7 +163,7 @@ mod tests {
         let mut batch = Batch::default();
         assert_eq!(offer(&mut batch, &limits, 10), Offer::Taken);
         assert_eq!(offer(&mut batch, &limits, 5000), Offer::TooLarge);
-        let no_room = batch.offer(&limits, 11, 7, 1, |buf| buf.resize(buf.len() + 10, b'x'));
+        let no_room = batch.offer(&limits, 11, 7, 1, &[b'x'; 10]);
         assert_eq!(no_room, Offer::NoRoom, "ten bytes and two of framing");
         assert_eq!((batch.items(), batch.bytes()), (1, 12));
     }
@@ -183,8 +173,8 @@ mod tests {
         let limits = limits(100, 4096);
         let mut batch = Batch::default();
         assert!(!batch.should_flush(&limits, u64::MAX), "an empty batch never leaves");
-        batch.offer(&limits, 9, 1_000, 1, |buf| buf.push(0));
-        batch.offer(&limits, 9, 400_001_000, 1, |buf| buf.push(0));
+        batch.offer(&limits, 9, 1_000, 1, &[0]);
+        batch.offer(&limits, 9, 400_001_000, 1, &[0]);
         assert!(!batch.should_flush(&limits, 499_999_999));
         assert!(batch.should_flush(&limits, 500_001_000));
         assert!(!batch.should_flush(&limits, 0), "a clock that went back does not flush");

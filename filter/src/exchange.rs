@@ -10,6 +10,7 @@ use crate::host::{Headers, Host, MapKind};
 use crate::metric::Measurement;
 use crate::metric::exemplar::Exemplar;
 use crate::metric::identity::Subject;
+use crate::otlp::Buffer;
 use crate::propagation::id::Generator;
 use crate::propagation::{
     Carrier, Change, Decision, Format, Found, Name, Parent, SpanContext, request_id, tracecontext,
@@ -63,6 +64,8 @@ pub struct Scene<'a, H> {
     pub stats: &'a mut Stats,
     /// New ids.
     pub ids: &'a mut Generator,
+    /// Where records are encoded.
+    pub scratch: &'a mut Buffer,
 }
 
 // === impl Exchange ===
@@ -122,7 +125,7 @@ impl Exchange {
             State::Fresh => {
                 scene.stats.count(Counter::ExchangesLogOnly);
                 let headers = scene.host.headers(MapKind::RequestHeaders).unwrap_or_default();
-                let start = scene.host.integer(&["request", "time"]).unwrap_or_else(|| scene.host.now());
+                let start = scene.host.integer("request\0time").unwrap_or_else(|| scene.host.now());
                 match open(settings, scene, &headers, start).0 {
                     State::Open(open) => open,
                     _ => return false,
@@ -153,7 +156,7 @@ impl Exchange {
         response.request_size = open.body_size.filter(|_| needs_sizes);
         complete(&mut response, scene.host, kind, is_recorded, needs_sizes);
         if let Some(meter) = exporter.meter() {
-            let cluster = (kind == Kind::Client).then(|| scene.host.text(&["xds", "cluster_name"])).flatten();
+            let cluster = (kind == Kind::Client).then(|| scene.host.text("xds\0cluster_name")).flatten();
             let SpanContext { trace_id, span_id, .. } = open.context;
             let is_example = has_span && settings.config.metrics.exemplars;
             let measurement = Measurement {
@@ -180,17 +183,14 @@ impl Exchange {
             response.peer = response.peer.and_then(|address| settings.redactor.client(address));
         }
         if has_span && settings.config.traces.timings {
-            response.backend_latency = scene.host.integer(&["response", "backend_latency"]);
-            response.pool_ready = scene.host.integer(&["upstream", "cx_pool_ready_duration"]);
+            response.backend_latency = scene.host.integer("response\0backend_latency");
+            response.pool_ready = scene.host.integer("upstream\0cx_pool_ready_duration");
         }
-        // Span and log have them alike, and most of what is encoded is these.
-        let shared = attributes::encode(settings.config.semconv, kind, &open.request, &response);
         let record = Record {
             context: &open.context,
             parent: open.parent.as_ref(),
             link: open.link.as_ref(),
             kept,
-            attributes: &shared,
             tracestate: &open.tracestate,
             kind,
             start: open.start,
@@ -198,12 +198,24 @@ impl Exchange {
             request: &open.request,
             response: &response,
         };
+        // Span and log have most attributes alike, which are most of what is encoded: both begin with them.
+        let buf = &mut *scene.scratch;
+        buf.truncate(0);
+        let field = if has_span { span::ATTRIBUTES } else { log::ATTRIBUTES };
+        attributes::write(buf, field, settings.config.semconv, kind, &open.request, &response);
+        let shared = buf.len();
         let mut full = false;
         if has_span {
-            full |= exporter.record(Signal::Traces, end, scene.stats, |buf| span::write(buf, &record));
+            span::write(buf, &record);
+            full |= exporter.record(Signal::Traces, end, scene.stats, buf.as_slice());
+            buf.truncate(shared);
+            if has_log {
+                buf.renumber(log::ATTRIBUTES);
+            }
         }
         if has_log {
-            full |= exporter.record(Signal::Logs, end, scene.stats, |buf| log::write(buf, &record, &settings.body));
+            log::write(buf, &record, &settings.body);
+            full |= exporter.record(Signal::Logs, end, scene.stats, buf.as_slice());
         }
         full
     }
@@ -317,36 +329,36 @@ fn count(found: &Found, stats: &mut Stats) {
 /// How the exchange went, which decides what is recorded of it. Each property costs a crossing.
 fn outcome(host: &impl Host, grpc: bool) -> Response {
     Response {
-        code: host.integer(&["response", "code"]).and_then(|code| u16::try_from(code).ok()).unwrap_or(0),
-        flags: host.integer(&["response", "flags"]).unwrap_or(0),
-        grpc_status: grpc.then(|| host.integer(&["response", "grpc_status"])).flatten().and_then(|s| s.try_into().ok()),
+        code: host.integer("response\0code").and_then(|code| u16::try_from(code).ok()).unwrap_or(0),
+        flags: host.integer("response\0flags").unwrap_or(0),
+        grpc_status: grpc.then(|| host.integer("response\0grpc_status")).flatten().and_then(|s| s.try_into().ok()),
         ..Response::default()
     }
 }
 
 /// The rest, read only where it is told: sizes in access logs and metrics, the protocol in all of them.
 fn complete(response: &mut Response, host: &impl Host, kind: Kind, is_recorded: bool, needs_sizes: bool) {
-    response.protocol = host.text(&["request", "protocol"]);
+    response.protocol = host.text("request\0protocol");
     if needs_sizes {
-        response.request_size = response.request_size.or_else(|| host.integer(&["request", "size"]));
-        response.response_size = host.integer(&["response", "size"]);
+        response.request_size = response.request_size.or_else(|| host.integer("request\0size"));
+        response.response_size = host.integer("response\0size");
     }
     if !is_recorded {
         return;
     }
     let went_wrong = response.code == 0 || response.code >= 400 || response.flags != 0;
     if went_wrong {
-        response.details = host.text(&["response", "code_details"]);
+        response.details = host.text("response\0code_details");
     }
     match kind {
         Kind::Server => {
-            response.peer = host.text(&["source", "address"]);
-            response.principal = host.text(&["connection", "uri_san_peer_certificate"]);
+            response.peer = host.text("source\0address");
+            response.principal = host.text("connection\0uri_san_peer_certificate");
         }
         Kind::Client => {
-            response.principal = host.text(&["upstream", "uri_san_peer_certificate"]);
-            response.peer = host.text(&["upstream", "address"]);
-            response.attempts = host.integer(&["upstream", "request_attempt_count"]);
+            response.principal = host.text("upstream\0uri_san_peer_certificate");
+            response.peer = host.text("upstream\0address");
+            response.attempts = host.integer("upstream\0request_attempt_count");
         }
     }
 }

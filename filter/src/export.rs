@@ -145,20 +145,13 @@ impl Exporter {
         self.target == *target
     }
 
-    /// Takes the record that `write` encodes; answers whether a batch is full, so that it is time to [`Self::pump`].
-    pub fn record(&mut self, signal: Signal, now: u64, stats: &mut Stats, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        self.record_items(signal, now, 1, stats, write)
+    /// Takes an encoded record; answers whether a batch is full, so that it is time to [`Self::pump`].
+    pub fn record(&mut self, signal: Signal, now: u64, stats: &mut Stats, record: &[u8]) -> bool {
+        self.record_items(signal, now, 1, stats, record)
     }
 
     /// The same for a record that counts as several: the data points of a metric.
-    fn record_items(
-        &mut self,
-        signal: Signal,
-        now: u64,
-        items: u32,
-        stats: &mut Stats,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> bool {
+    fn record_items(&mut self, signal: Signal, now: u64, items: u32, stats: &mut Stats, record: &[u8]) -> bool {
         let ledger = signal.ledger();
         stats.add(ledger.recorded, u64::from(items));
         let limits = &self.target.batch;
@@ -168,7 +161,7 @@ impl Exporter {
             DropPolicy::Oldest => usize::MAX,
         };
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.signal == signal) else { return false };
-        let is_full = match lane.batch.offer(limits, room, now, items, write) {
+        let is_full = match lane.batch.offer(limits, room, now, items, record) {
             Offer::Taken => lane.batch.items() >= limits.max_export_batch_size,
             Offer::Sealed(payload) => {
                 lane.sealed.push_back(payload);
@@ -212,7 +205,7 @@ impl Exporter {
         let portion = Portion { points: max_export_batch_size, bytes: max_export_batch_bytes as usize / 4 };
         let Means { stats, now, .. } = means;
         meter.collect(*now, portion, &mut |points, metric| {
-            self.record_items(Signal::Metrics, *now, points, stats, |buf| buf.extend_from_slice(metric));
+            self.record_items(Signal::Metrics, *now, points, stats, metric);
         });
         self.meter = Some(meter);
     }

@@ -93,14 +93,14 @@ pub trait Host {
     fn replace_request_header(&mut self, name: &str, value: &[u8]) -> Result<(), Status>;
     /// Removes every value of a request header.
     fn remove_request_header(&mut self, name: &str) -> Result<(), Status>;
-    /// An Envoy attribute in its wire form.
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
+    /// An Envoy attribute in its wire form; the parts of its path have a NUL between them.
+    fn property(&self, path: &str) -> Option<Vec<u8>>;
     /// An integer, timestamp or duration attribute: eight bytes, little-endian.
-    fn integer(&self, path: &[&str]) -> Option<u64> {
+    fn integer(&self, path: &str) -> Option<u64> {
         Some(u64::from_le_bytes(self.property(path)?.try_into().ok()?))
     }
     /// A text attribute, bounded and valid; `None` where it is empty.
-    fn text(&self, path: &[&str]) -> Option<String> {
+    fn text(&self, path: &str) -> Option<String> {
         Some(otlp::owned_text(self.property(path)?)).filter(|text| !text.is_empty())
     }
     /// Sets a property of the exchange at hand: `wasm.NAME` in Envoy's filter state.

@@ -4,7 +4,7 @@
 
 use crate::attributes::{Kind, Request};
 use crate::config::body::{Body, Field, Piece};
-use crate::otlp::{self, Value};
+use crate::otlp::{Buffer, Value, key};
 use crate::span::Exchange;
 
 const INFO: (u64, &str) = (9, "INFO");
@@ -14,10 +14,13 @@ const ERROR: (u64, &str) = (17, "ERROR");
 /// Names the record's shape, as OpenTelemetry's events do.
 const EVENT_NAME: &str = "otelmesh.http.access";
 
-/// Writes the content of a `LogRecord` message.
-pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>, body: &Body) {
+/// The field of a `LogRecord`'s attributes.
+pub const ATTRIBUTES: u32 = 6;
+
+/// Writes the content of a `LogRecord` message but for the attributes that it shares with its span.
+pub fn write(buf: &mut Buffer, exchange: &Exchange<'_>, body: &Body) {
     let response = exchange.response;
-    otlp::fixed64(buf, 1, exchange.end);
+    buf.fixed64(1, exchange.end);
     let failed = response.failure(exchange.kind).is_some();
     let (number, text) = match response.code {
         0 | 500.. => ERROR,
@@ -26,68 +29,60 @@ pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>, body: &Body) {
         _ if failed => ERROR,
         _ => INFO,
     };
-    otlp::varint(buf, 2, number);
-    otlp::bytes(buf, 3, text.as_bytes());
-    let body = say(body, exchange);
-    otlp::value(buf, 5, Value::Text(&body));
-    otlp::renumbered(buf, 6, exchange.attributes);
-    let sizes =
-        [("http.request.body.size", response.request_size), ("http.response.body.size", response.response_size)];
-    for (key, size) in sizes {
-        if let Some(size) = size {
-            otlp::attribute(buf, 6, key, Value::Int(i64::try_from(size).unwrap_or(i64::MAX)));
-        }
-    }
+    buf.varint(2, number);
+    buf.bytes(3, text.as_bytes());
+    buf.message(5, |buf| buf.message(1, |buf| say(buf, body, exchange)));
+    let size = |size: Option<u64>| size.map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+    buf.int(ATTRIBUTES, key!("http.request.body.size"), size(response.request_size));
+    buf.int(ATTRIBUTES, key!("http.response.body.size"), size(response.response_size));
     let duration = match exchange.kind {
-        Kind::Server => "http.server.request.duration",
-        Kind::Client => "http.client.request.duration",
+        Kind::Server => key!("http.server.request.duration"),
+        Kind::Client => key!("http.client.request.duration"),
     };
     let seconds = exchange.end.saturating_sub(exchange.start) as f64 / 1e9;
-    otlp::attribute(buf, 6, duration, Value::Double(seconds));
-    otlp::fixed32(buf, 8, u32::from(exchange.context.flags.bits()));
-    otlp::bytes(buf, 9, exchange.context.trace_id.bytes());
-    otlp::bytes(buf, 10, exchange.context.span_id.bytes());
-    otlp::fixed64(buf, 11, exchange.end);
-    otlp::bytes(buf, 12, EVENT_NAME.as_bytes());
+    buf.attribute(ATTRIBUTES, duration, Value::Double(seconds));
+    buf.fixed32(8, u32::from(exchange.context.flags.bits()));
+    buf.bytes(9, exchange.context.trace_id.bytes());
+    buf.bytes(10, exchange.context.span_id.bytes());
+    buf.fixed64(11, exchange.end);
+    buf.bytes(12, EVENT_NAME.as_bytes());
 }
 
-/// The body: what is not known is `-`, as in Envoy's own access logs.
-fn say(body: &Body, exchange: &Exchange<'_>) -> String {
+/// Writes the body: what is not known is `-`, as in Envoy's own access logs.
+fn say(out: &mut Buffer, body: &Body, exchange: &Exchange<'_>) {
     let Exchange { context, request, response, .. } = exchange;
-    let mut out = String::with_capacity(64);
     for piece in &body.0 {
         let field = match piece {
             Piece::Literal(text) => {
-                out.push_str(text);
+                out.put(text.as_bytes());
                 continue;
             }
             Piece::Field(field) => field,
         };
         let before = out.len();
         match field {
-            Field::Method => out.push_str(&request.method),
-            Field::Path => out.push_str(request.url_path()),
-            Field::Host => out.push_str(Request::host_of(&request.authority)),
-            Field::Route => out.push_str(request.route.as_deref().unwrap_or_default()),
-            Field::UserAgent => out.push_str(&request.user_agent),
-            Field::Status => push_number(&mut out, Some(response.code.into())),
-            Field::Protocol => out.push_str(response.protocol.as_deref().unwrap_or_default()),
-            Field::Flags => out.push_str(&response.flag_names()),
-            Field::Duration => push_number(&mut out, Some(exchange.end.saturating_sub(exchange.start) / 1_000_000)),
-            Field::RequestSize => push_number(&mut out, response.request_size),
-            Field::ResponseSize => push_number(&mut out, response.response_size),
-            Field::TraceId => context.trace_id.push_hex(&mut out),
-            Field::SpanId => context.span_id.push_hex(&mut out),
+            Field::Method => out.put(request.method.as_bytes()),
+            Field::Path => out.put(request.url_path().as_bytes()),
+            Field::Host => out.put(Request::host_of(&request.authority).as_bytes()),
+            Field::Route => out.put(request.route.as_deref().unwrap_or_default().as_bytes()),
+            Field::UserAgent => out.put(request.user_agent.as_bytes()),
+            Field::Status => put_number(out, Some(response.code.into())),
+            Field::Protocol => out.put(response.protocol.as_deref().unwrap_or_default().as_bytes()),
+            Field::Flags => out.put(response.flag_names().as_bytes()),
+            Field::Duration => put_number(out, Some(exchange.end.saturating_sub(exchange.start) / 1_000_000)),
+            Field::RequestSize => put_number(out, response.request_size),
+            Field::ResponseSize => put_number(out, response.response_size),
+            Field::TraceId => out.put(&context.trace_id.hex()),
+            Field::SpanId => out.put(&context.span_id.hex()),
         }
         if out.len() == before {
-            out.push('-');
+            out.put(b"-");
         }
     }
-    out
 }
 
-/// Appends a number in decimal. Formatters would do it too, at ten times the instructions.
-fn push_number(out: &mut String, number: Option<u64>) {
+/// Writes a number in decimal. Formatters would do it too, at ten times the instructions.
+fn put_number(out: &mut Buffer, number: Option<u64>) {
     let Some(mut rest) = number else { return };
     // 2^64 has twenty digits.
     let mut digits = [b'0'; 20];
@@ -100,8 +95,7 @@ fn push_number(out: &mut String, number: Option<u64>) {
             break;
         }
     }
-    let digits = digits.get(digits.len().saturating_sub(used)..).unwrap_or_default();
-    out.extend(digits.iter().map(|digit| char::from(*digit)));
+    out.put(digits.get(digits.len().saturating_sub(used)..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -132,7 +126,6 @@ mod tests {
             parent: None,
             link: None,
             kept: None,
-            attributes: &[],
             tracestate: "",
             kind: Kind::Server,
             start: 1_000_000,
@@ -148,7 +141,9 @@ mod tests {
             ("constant", "constant"),
         ];
         for (template, want) in rows {
-            assert_eq!(say(&Body::parse(template).unwrap(), &exchange), want, "{template}");
+            let mut out = Buffer::default();
+            say(&mut out, &Body::parse(template).unwrap(), &exchange);
+            assert_eq!(out.as_slice(), want.as_bytes(), "{template}");
         }
     }
 }

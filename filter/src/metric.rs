@@ -10,7 +10,7 @@ pub mod identity;
 use crate::attributes::{Kind, Request};
 use crate::config::{self, MAX_POINTS, Temporality};
 use crate::hash;
-use crate::otlp::{self, Value};
+use crate::otlp::{Buffer, Key, Value, key};
 use crate::table::Table;
 use exemplar::Exemplar;
 use histogram::{Histogram, Shape, Span};
@@ -35,7 +35,7 @@ pub struct Meter {
     since: Option<u64>,
     /// Whether there was a measurement since then.
     is_fresh: bool,
-    scratch: Vec<u8>,
+    scratch: Buffer,
 }
 
 /// A finished exchange.
@@ -145,7 +145,7 @@ impl Meter {
             writer: None,
             since: None,
             is_fresh: false,
-            scratch: Vec::new(),
+            scratch: Buffer::default(),
         })
     }
 
@@ -160,24 +160,27 @@ impl Meter {
         let since = *self.since.get_or_insert(now.saturating_sub(nanos));
         self.is_fresh = true;
         let mut key = std::mem::take(&mut self.scratch);
-        key.clear();
+        key.truncate(0);
         identity::write(&mut key, self.durations.attributes_field(), &subject);
-        let slot = self.slot(subject.kind, &key);
+        let slot = self.slot(subject.kind, key.as_slice());
         let is_over = slot.is_none();
         let (durations, sizes) = (&self.durations, &self.sizes);
         let series = match slot {
             Some(slot) => {
                 if self.series.get(&slot).is_none() {
-                    self.series.insert(slot, Series::new(subject.kind, key.clone(), since, durations, sizes.as_ref()));
+                    self.series.insert(
+                        slot,
+                        Series::new(subject.kind, key.as_slice().to_vec(), since, durations, sizes.as_ref()),
+                    );
                 }
                 self.series.get_mut(&slot)
             }
             None => self.overflow.get_mut(index(subject.kind)).map(|overflow| {
                 &mut **overflow.get_or_insert_with(|| {
-                    let mut attributes = Vec::new();
+                    let mut attributes = Buffer::default();
                     let field = durations.attributes_field();
-                    otlp::attribute(&mut attributes, field, "otel.metric.overflow", Value::Bool(true));
-                    Box::new(Series::new(subject.kind, attributes, since, durations, sizes.as_ref()))
+                    attributes.attribute(field, key!("otel.metric.overflow"), Value::Bool(true));
+                    Box::new(Series::new(subject.kind, attributes.into_vec(), since, durations, sizes.as_ref()))
                 })
             }),
         };
@@ -209,8 +212,9 @@ impl Meter {
     pub fn enter(&mut self, kind: Kind, request: &Request, now: u64) -> usize {
         self.since.get_or_insert(now);
         self.is_fresh = true;
-        let mut attributes = Vec::new();
+        let mut attributes = Buffer::default();
         identity::of_request(&mut attributes, 7, request);
+        let attributes = attributes.into_vec();
         let known = self.active.iter().position(|active| active.kind == kind && active.attributes == attributes);
         // Known methods and schemes make some sixty of them at most.
         let at = known.unwrap_or_else(|| {
@@ -263,8 +267,8 @@ impl Meter {
                     let Some(histogram) = of(series) else { continue };
                     points.add(sink, |buf| {
                         let field = shape.attributes_field();
-                        buf.extend_from_slice(&series.attributes);
-                        otlp::attribute(buf, field, WRITER, Value::Int(writer));
+                        buf.put(&series.attributes);
+                        buf.int(field, WRITER, Some(writer));
                         histogram.write(buf, shape, Span { start: series.since, end: now });
                     });
                 }
@@ -282,11 +286,11 @@ impl Meter {
             let mut points = Points::new(&ACTIVE, kind, 7, CUMULATIVE, portion);
             for active in self.active.iter().filter(|active| active.kind == kind) {
                 points.add(sink, |buf| {
-                    buf.extend_from_slice(&active.attributes);
-                    otlp::attribute(buf, 7, WRITER, Value::Int(writer));
-                    otlp::fixed64(buf, 2, active.since);
-                    otlp::fixed64(buf, 3, now);
-                    otlp::fixed64(buf, 6, active.value as u64);
+                    buf.put(&active.attributes);
+                    buf.int(7, WRITER, Some(writer));
+                    buf.fixed64(2, active.since);
+                    buf.fixed64(3, now);
+                    buf.fixed64(6, active.value as u64);
                 });
             }
             points.flush(sink);
@@ -307,7 +311,7 @@ impl Meter {
 }
 
 /// The attribute that tells writers apart.
-const WRITER: &str = "otelmesh.writer";
+const WRITER: Key<'static> = key!("otelmesh.writer");
 
 // === impl Series ===
 
@@ -330,7 +334,7 @@ struct Points<'a> {
     data_field: u32,
     temporality: u64,
     portion: Portion,
-    points: Vec<u8>,
+    points: Buffer,
     count: u32,
 }
 
@@ -338,11 +342,11 @@ struct Points<'a> {
 
 impl<'a> Points<'a> {
     fn new(instrument: &'a Instrument, kind: Kind, data_field: u32, temporality: u64, portion: Portion) -> Self {
-        Self { instrument, kind, data_field, temporality, portion, points: Vec::new(), count: 0 }
+        Self { instrument, kind, data_field, temporality, portion, points: Buffer::default(), count: 0 }
     }
 
-    fn add(&mut self, sink: Sink<'_>, write: impl FnOnce(&mut Vec<u8>)) {
-        otlp::message(&mut self.points, 1, write);
+    fn add(&mut self, sink: Sink<'_>, write: impl FnOnce(&mut Buffer)) {
+        self.points.message(1, write);
         self.count = self.count.saturating_add(1);
         if self.count >= self.portion.points.min(MAX_POINTS) || self.points.len() >= self.portion.bytes {
             self.flush(sink);
@@ -356,16 +360,16 @@ impl<'a> Points<'a> {
         }
         let Instrument { name, description, unit } = self.instrument;
         let of = |texts: &[&'static str; 2]| texts.get(index(self.kind)).copied().unwrap_or_default();
-        let mut metric = Vec::with_capacity(self.points.len().saturating_add(128));
-        otlp::bytes(&mut metric, 1, of(name).as_bytes());
-        otlp::bytes(&mut metric, 2, of(description).as_bytes());
-        otlp::bytes(&mut metric, 3, unit.as_bytes());
-        otlp::message(&mut metric, self.data_field, |buf| {
-            buf.extend_from_slice(&self.points);
-            otlp::varint(buf, 2, self.temporality);
+        let mut metric = Buffer::default();
+        metric.bytes(1, of(name).as_bytes());
+        metric.bytes(2, of(description).as_bytes());
+        metric.bytes(3, unit.as_bytes());
+        metric.message(self.data_field, |buf| {
+            buf.put(self.points.as_slice());
+            buf.varint(2, self.temporality);
         });
-        sink(self.count, &metric);
-        self.points.clear();
+        sink(self.count, metric.as_slice());
+        self.points.truncate(0);
         self.count = 0;
     }
 }

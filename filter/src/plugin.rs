@@ -7,6 +7,7 @@ use crate::exchange::{Exchange, Scene};
 use crate::export::{Effort, Exporter, Means, Reply, Target, WRITERS};
 use crate::hash;
 use crate::host::{Host, LogLevel, MapKind};
+use crate::otlp::Buffer;
 use crate::propagation::id::Generator;
 use crate::resource;
 use crate::settings::Settings;
@@ -31,6 +32,7 @@ pub struct Plugin<H> {
     next_exporter: u32,
     /// Until when heartbeats are counted.
     beaten: u64,
+    scratch: Buffer,
 }
 
 /// A root context: one pluginConfig at work.
@@ -63,6 +65,7 @@ impl<H: Host> Plugin<H> {
             exporters: Table::for_about(1),
             next_exporter: 0,
             beaten,
+            scratch: Buffer::default(),
         }
     }
 
@@ -115,7 +118,7 @@ impl<H: Host> Plugin<H> {
 
     /// Whether no worker of this process has said the same of the same configuration last.
     fn is_news(&mut self, verdict: &str, json: &[u8]) -> bool {
-        let name = self.host.property(&["plugin_name"]).unwrap_or_default();
+        let name = self.host.property("plugin_name").unwrap_or_default();
         let key = format!("otelmesh.config.{}", String::from_utf8_lossy(&name));
         let said = format!("{verdict} {:08x}", hash::of(0, json));
         if self.host.shared(&key).as_deref() == Some(said.as_bytes()) {
@@ -177,7 +180,8 @@ impl<H: Host> Plugin<H> {
     pub fn on_request_headers(&mut self, id: u32, ends: bool) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
-        let mut scene = Scene { host: &mut self.host, stats: &mut self.stats, ids: &mut self.ids };
+        let Self { host, stats, ids, scratch, .. } = self;
+        let mut scene = Scene { host, stats, ids, scratch };
         exchange.on_request_headers(settings, &mut scene, ends);
         if settings.config.metrics.active_requests {
             exchange.enter(settings.exporter, self.exporters.get_mut(&settings.exporter));
@@ -190,7 +194,8 @@ impl<H: Host> Plugin<H> {
         exchange.leave(&mut self.exporters);
         let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
         let Some(exporter) = self.exporters.get_mut(&settings.exporter) else { return };
-        let mut scene = Scene { host: &mut self.host, stats: &mut self.stats, ids: &mut self.ids };
+        let Self { host, stats, ids, scratch, .. } = self;
+        let mut scene = Scene { host, stats, ids, scratch };
         if exchange.on_log(settings, &mut scene, exporter) {
             // Envoy makes a call from a stream on behalf of its root context, so it outlives the stream.
             let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);

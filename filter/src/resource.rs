@@ -5,21 +5,21 @@
 
 use crate::config::{MAX_RESOURCE_ATTRIBUTES, Resource};
 use crate::host::Host;
-use crate::otlp::{self, Value};
+use crate::otlp::{self, Buffer, Key, Value};
 
 /// Encodes the resource.
 pub fn encode(settings: &Resource, host: &impl Host) -> Vec<u8> {
-    let mut buf = Vec::with_capacity(512);
+    let mut buf = Buffer::default();
     for (key, value) in detect(settings, host) {
-        otlp::attribute(&mut buf, 1, &key, Value::Text(&value));
+        buf.attribute(1, Key::of(&Key::encode(&key)), Value::Text(&value));
     }
-    buf
+    buf.into_vec()
 }
 
 /// All attributes, each once.
 pub fn detect(settings: &Resource, host: &impl Host) -> Vec<(String, String)> {
-    let node = |key: &str| host.text(&["xds", "node", "metadata", key]);
-    let label = |key: &str| host.text(&["xds", "node", "metadata", "LABELS", key]);
+    let node = |key: &str| host.text(&["xds\0node\0metadata\0", key].concat());
+    let label = |key: &str| host.text(&["xds\0node\0metadata\0LABELS\0", key].concat());
     let env = |key: &str| host.env(key).filter(|v| !v.is_empty());
     let mut found = Attributes(Vec::new());
 
@@ -37,7 +37,7 @@ pub fn detect(settings: &Resource, host: &impl Host) -> Vec<(String, String)> {
         .or_else(|| workload.clone())
         .or_else(|| label("service.istio.io/canonical-name"))
         .or_else(|| label("app"))
-        .or_else(|| host.text(&["xds", "node", "cluster"]))
+        .or_else(|| host.text("xds\0node\0cluster"))
         .or_else(|| pod.clone());
     found.add("service.name", service.or_else(|| Some("unknown_service:envoy".to_owned())));
     found.add("service.namespace", namespace.clone());
@@ -57,7 +57,7 @@ pub fn detect(settings: &Resource, host: &impl Host) -> Vec<(String, String)> {
     found.add("k8s.pod.ip", env("INSTANCE_IP"));
     found.add("k8s.node.name", env("NODE_NAME").or_else(|| node("NODE_NAME")));
     found.add("k8s.cluster.name", env("ISTIO_META_CLUSTER_ID").or_else(|| node("CLUSTER_ID")));
-    let locality = |key: &str| host.text(&["xds", "node", "locality", key]);
+    let locality = |key: &str| host.text(&["xds\0node\0locality\0", key].concat());
     found.add("cloud.region", locality("region"));
     found.add("cloud.availability_zone", locality("zone"));
 

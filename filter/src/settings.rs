@@ -58,7 +58,7 @@ impl Settings {
             body: Body::parse(&config.logs.body).unwrap_or(Body(Vec::new())),
             redactor: Redactor::new(&config.redaction),
             excluded_paths: config.exclude.paths.iter().filter_map(|p| PathTemplate::parse(p)).collect(),
-            on_gateway: host.text(&["xds", "node", "id"]).is_some_and(|id| id.starts_with(GATEWAY)),
+            on_gateway: host.text("xds\0node\0id").is_some_and(|id| id.starts_with(GATEWAY)),
             config,
         }
     }
@@ -71,7 +71,7 @@ impl Settings {
             Direction::Outbound => Kind::Client,
             Direction::Auto if self.on_gateway => Kind::Server,
             // Read for each exchange: Envoy may share one root context between listeners of both directions.
-            Direction::Auto => match host.integer(&["xds", "listener_direction"]) {
+            Direction::Auto => match host.integer("xds\0listener_direction") {
                 Some(2) => Kind::Client,
                 _ => Kind::Server,
             },

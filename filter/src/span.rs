@@ -2,7 +2,7 @@
 //! Out: the content of a `Span` message.
 
 use crate::attributes::{Kind, Request, Response};
-use crate::otlp;
+use crate::otlp::{Buffer, Value, key};
 use crate::propagation::{Parent, SpanContext};
 
 /// Everything that a span or a log is made of.
@@ -16,8 +16,6 @@ pub struct Exchange<'a> {
     pub link: Option<&'a Parent>,
     /// Why the span is exported although its trace is not recorded.
     pub kept: Option<&'static str>,
-    /// The attributes that span and log share, as [`crate::attributes::encode`] encodes them.
-    pub attributes: &'a [u8],
     /// The tracestate that was carried on.
     pub tracestate: &'a str,
     /// Which side we stand on.
@@ -37,51 +35,50 @@ const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 const STATUS_ERROR: u64 = 2;
 
-/// Writes the content of a `Span` message.
-pub fn write(buf: &mut Vec<u8>, exchange: &Exchange<'_>) {
-    otlp::bytes(buf, 1, exchange.context.trace_id.bytes());
-    otlp::bytes(buf, 2, exchange.context.span_id.bytes());
+/// The field of a `Span`'s attributes.
+pub const ATTRIBUTES: u32 = 9;
+
+/// Writes the content of a `Span` message but for the attributes that it shares with its log.
+pub fn write(buf: &mut Buffer, exchange: &Exchange<'_>) {
+    buf.bytes(1, exchange.context.trace_id.bytes());
+    buf.bytes(2, exchange.context.span_id.bytes());
     if !exchange.tracestate.is_empty() {
-        otlp::bytes(buf, 3, exchange.tracestate.as_bytes());
+        buf.bytes(3, exchange.tracestate.as_bytes());
     }
     if let Some(parent) = exchange.parent {
-        otlp::bytes(buf, 4, parent.span_id.bytes());
+        buf.bytes(4, parent.span_id.bytes());
     }
-    otlp::bytes(buf, 5, exchange.request.span_name(exchange.response).as_bytes());
-    otlp::varint(
-        buf,
-        6,
-        match exchange.kind {
-            Kind::Server => 2,
-            Kind::Client => 3,
-        },
-    );
-    otlp::fixed64(buf, 7, exchange.start);
-    otlp::fixed64(buf, 8, exchange.end);
-    otlp::renumbered(buf, 9, exchange.attributes);
+    buf.bytes(5, exchange.request.span_name(exchange.response).as_bytes());
+    let kind = match exchange.kind {
+        Kind::Server => 2,
+        Kind::Client => 3,
+    };
+    buf.varint(6, kind);
+    buf.fixed64(7, exchange.start);
+    buf.fixed64(8, exchange.end);
     let timings = [
-        ("envoy.upstream.latency", exchange.response.backend_latency),
-        ("envoy.upstream.cx_pool_ready_duration", exchange.response.pool_ready),
+        (key!("envoy.upstream.latency"), exchange.response.backend_latency),
+        (key!("envoy.upstream.cx_pool_ready_duration"), exchange.response.pool_ready),
     ];
     for (key, nanos) in timings {
         if let Some(nanos) = nanos {
-            otlp::attribute(buf, 9, key, otlp::Value::Double(nanos as f64 / 1e9));
+            buf.attribute(ATTRIBUTES, key, Value::Double(nanos as f64 / 1e9));
         }
     }
     if let Some(reason) = exchange.kept {
-        otlp::attribute(buf, 9, "otelmesh.kept", otlp::Value::Text(reason));
+        buf.text(ATTRIBUTES, key!("otelmesh.kept"), reason);
     }
     if let Some(link) = exchange.link {
-        otlp::message(buf, 13, |buf| {
-            otlp::bytes(buf, 1, link.trace_id.bytes());
-            otlp::bytes(buf, 2, link.span_id.bytes());
-            otlp::fixed32(buf, 6, HAS_IS_REMOTE | IS_REMOTE);
+        buf.message(13, |buf| {
+            buf.bytes(1, link.trace_id.bytes());
+            buf.bytes(2, link.span_id.bytes());
+            buf.fixed32(6, HAS_IS_REMOTE | IS_REMOTE);
         });
     }
     // The conventions ask for no message where the status code says it all.
     if exchange.response.failure(exchange.kind).is_some() {
-        otlp::message(buf, 15, |buf| otlp::varint(buf, 3, STATUS_ERROR));
+        buf.message(15, |buf| buf.varint(3, STATUS_ERROR));
     }
     let remote = if exchange.parent.is_some() { HAS_IS_REMOTE | IS_REMOTE } else { HAS_IS_REMOTE };
-    otlp::fixed32(buf, 16, u32::from(exchange.context.flags.bits()) | remote);
+    buf.fixed32(16, u32::from(exchange.context.flags.bits()) | remote);
 }

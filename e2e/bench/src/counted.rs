@@ -16,7 +16,7 @@ use self::envoy::{Envoy, linker};
 mod envoy;
 
 /// Exchanges before anything is counted: batches, tables and buffers have their size by then.
-const WARM_UP: u32 = 2048;
+const WARM_UP: u32 = 8192;
 /// Exchanges that are counted. Full batches, so that each pays for its part of an export.
 const COUNTED: u32 = 2048;
 /// Exchanges between two ticks: a busy worker's.

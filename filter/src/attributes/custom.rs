@@ -2,24 +2,29 @@
 //! span and on the log. Leaves out what is not there and what is not of the type. Headers that carry credentials are
 //! refused by the configuration already.
 
+use std::rc::Rc;
+
 use crate::config::{self, Source, ValueType, decimal};
 use crate::host::{Headers, Host};
-use crate::otlp::{self, Value};
+use crate::otlp::{self, Buffer, Key, Value};
 
 /// An attribute, ready for use.
 #[derive(Debug, Clone)]
 pub struct Custom {
-    name: String,
+    /// Its name as an encoded [`Key`].
+    key: Rc<[u8]>,
     kind: ValueType,
     source: Source,
     /// A literal, or an environment variable's value, which never changes.
     fixed: Option<String>,
+    /// Where Envoy has it, with a NUL between the parts.
+    path: Option<String>,
 }
 
 /// An attribute with its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filled {
-    name: String,
+    key: Rc<[u8]>,
     value: Typed,
 }
 
@@ -42,7 +47,11 @@ impl Custom {
             Source::Env(name) => env(name),
             _ => None,
         };
-        Some(Self { name: attribute.name.clone(), kind: attribute.value_type, source, fixed })
+        let path = match &source {
+            Source::Property(path) => Some(path.join("\0")),
+            _ => None,
+        };
+        Some(Self { key: Key::encode(&attribute.name).into(), kind: attribute.value_type, source, fixed, path })
     }
 
     /// Whether Envoy is asked for it.
@@ -57,9 +66,7 @@ impl Custom {
 
     /// Its value, if it is an Envoy attribute; they are asked for when an exchange has ended.
     pub fn ask(&self, host: &impl Host) -> Option<Filled> {
-        let Source::Property(path) = &self.source else { return None };
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let bytes = host.property(&path)?;
+        let bytes = host.property(self.path.as_deref()?)?;
         // Envoy writes numbers in eight bytes and truth in one.
         let value = match (self.kind, bytes.as_slice()) {
             (ValueType::Int, number) => Typed::Int(i64::from_le_bytes(number.try_into().ok()?)),
@@ -68,7 +75,7 @@ impl Custom {
             (ValueType::Bool, _) | (ValueType::String, []) => return None,
             (ValueType::String, text) => Typed::Text(otlp::text(text).into_owned()),
         };
-        Some(Filled { name: self.name.clone(), value })
+        Some(Filled { key: Rc::clone(&self.key), value })
     }
 
     /// Its value in a header map; `None` where it is not there, or belongs to the other map.
@@ -84,7 +91,7 @@ impl Custom {
             Source::Baggage(key) => member(headers.get(b"baggage")?, key)?,
             Source::Property(_) => return None,
         };
-        Some(Filled { name: self.name.clone(), value: Typed::parse(self.kind, text)? })
+        Some(Filled { key: Rc::clone(&self.key), value: Typed::parse(self.kind, text)? })
     }
 }
 
@@ -102,14 +109,14 @@ fn member(baggage: &[u8], key: &str) -> Option<String> {
 
 impl Filled {
     /// Writes it as a `KeyValue` field.
-    pub fn write(&self, buf: &mut Vec<u8>, field: u32) {
+    pub fn write(&self, buf: &mut Buffer, field: u32) {
         let value = match &self.value {
             Typed::Text(text) => Value::Text(text),
             Typed::Int(number) => Value::Int(*number),
             Typed::Double(number) => Value::Double(*number),
             Typed::Bool(flag) => Value::Bool(*flag),
         };
-        otlp::attribute(buf, field, &self.name, value);
+        buf.attribute(field, Key::of(&self.key), value);
     }
 }
 

@@ -23,9 +23,9 @@ fn lines(kind: Kind, request: &Request, response: &Response) -> Vec<String> {
 fn named(semconv: Semconv, kind: Kind, request: &Request, response: &Response) -> Vec<String> {
     use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
     use opentelemetry_proto::tonic::trace::v1::Span;
-    let mut buf = Vec::new();
-    otlp::renumbered(&mut buf, 9, &encode(semconv, kind, request, response));
-    let span: Span = prost::Message::decode(&buf[..]).unwrap();
+    let mut buf = Buffer::default();
+    write(&mut buf, crate::span::ATTRIBUTES, semconv, kind, request, response);
+    let span: Span = prost::Message::decode(buf.as_slice()).unwrap();
     let value = |kv: &opentelemetry_proto::tonic::common::v1::KeyValue| match kv.value.clone().unwrap().value.unwrap() {
         Any::StringValue(text) => text,
         Any::IntValue(number) => format!("#{number}"),

@@ -153,24 +153,7 @@ impl Host for Envoy {
         ok(unsafe { proxy_remove_header_map_value(MapKind::RequestHeaders as u32, name.as_ptr(), name.len()) })
     }
 
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        // Nearly all paths fit here, and a request reads some ten of them.
-        let mut short = [0; 64];
-        let long;
-        let mut end = 0usize;
-        for (n, part) in path.iter().enumerate() {
-            let from = end.saturating_add(usize::from(n > 0));
-            end = from.saturating_add(part.len());
-            let Some(place) = short.get_mut(from..end) else { break };
-            place.copy_from_slice(part.as_bytes());
-        }
-        let path = match short.get(..end) {
-            Some(path) => path,
-            None => {
-                long = path.join("\0");
-                long.as_bytes()
-            }
-        };
+    fn property(&self, path: &str) -> Option<Vec<u8>> {
         // SAFETY: the host only reads the path; for the rest see `owned`.
         owned(|data, len| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, len) })
     }

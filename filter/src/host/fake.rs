@@ -164,15 +164,15 @@ impl Host for Fake {
         Ok(())
     }
 
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        let root = *path.first()?;
+    fn property(&self, path: &str) -> Option<Vec<u8>> {
+        let root = path.split('\0').next()?;
         let readable = match root {
             "response" | "upstream" => self.phase == Phase::Log,
             "request" | "source" | "connection" => matches!(self.phase, Phase::Log | Phase::RequestHeaders),
             "xds" | "plugin_name" => true,
             _ => false,
         };
-        self.require(readable, || path.join(".")).then(|| self.properties.get(&path.join("\0")).cloned()).flatten()
+        self.require(readable, || path.replace('\0', ".")).then(|| self.properties.get(path).cloned()).flatten()
     }
 
     fn set_property(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {

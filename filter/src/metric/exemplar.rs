@@ -3,7 +3,7 @@
 //! data point; beyond that one takes another's place at random.
 
 use crate::config::MAX_EXEMPLARS;
-use crate::otlp;
+use crate::otlp::Buffer;
 use crate::propagation::{SpanId, TraceId};
 
 /// An exemplar and the bucket that it is from.
@@ -44,13 +44,13 @@ impl Exemplars {
     }
 
     /// Writes each as field `field`.
-    pub(super) fn write(&self, buf: &mut Vec<u8>, field: u32) {
+    pub(super) fn write(&self, buf: &mut Buffer, field: u32) {
         for (_, value, exemplar) in &self.0 {
-            otlp::message(buf, field, |buf| {
-                otlp::fixed64(buf, 2, exemplar.time);
-                otlp::double(buf, 3, *value);
-                otlp::bytes(buf, 4, exemplar.span_id.bytes());
-                otlp::bytes(buf, 5, exemplar.trace_id.bytes());
+            buf.message(field, |buf| {
+                buf.fixed64(2, exemplar.time);
+                buf.double(3, *value);
+                buf.bytes(4, exemplar.span_id.bytes());
+                buf.bytes(5, exemplar.trace_id.bytes());
             });
         }
     }

@@ -2,7 +2,7 @@
 //! on. Out: counts, in as few and as fine buckets as hold them: the scale begins at its finest and halves the resolution
 //! whenever the values need more buckets than there may be.
 
-use crate::otlp;
+use crate::otlp::Buffer;
 
 /// The finest scale that SDKs begin with.
 const MAX_SCALE: i32 = 20;
@@ -83,13 +83,13 @@ impl Exponential {
     }
 
     /// Writes `scale`, `zero_count` and `positive` of an `ExponentialHistogramDataPoint`.
-    pub(super) fn write(&self, buf: &mut Vec<u8>) {
-        otlp::varint(buf, 6, zigzag(self.scale));
-        otlp::fixed64(buf, 7, self.zeros);
+    pub(super) fn write(&self, buf: &mut Buffer) {
+        buf.varint(6, zigzag(self.scale));
+        buf.fixed64(7, self.zeros);
         if !self.counts.is_empty() {
-            otlp::message(buf, 8, |buf| {
-                otlp::varint(buf, 1, zigzag(self.offset));
-                otlp::message(buf, 2, |buf| self.counts.iter().for_each(|count| otlp::number(buf, *count)));
+            buf.message(8, |buf| {
+                buf.varint(1, zigzag(self.offset));
+                buf.message(2, |buf| self.counts.iter().for_each(|count| buf.number(*count)));
             });
         }
     }

@@ -4,7 +4,7 @@
 use super::exemplar::{Exemplar, Exemplars};
 use super::exponential::Exponential;
 use crate::config::HistogramForm;
-use crate::otlp;
+use crate::otlp::Buffer;
 
 /// How histograms of one instrument are made.
 #[derive(Debug)]
@@ -97,27 +97,27 @@ impl Histogram {
     }
 
     /// Writes the content of a data point but for its attributes.
-    pub(super) fn write(&self, buf: &mut Vec<u8>, shape: &Shape, span: Span) {
-        otlp::fixed64(buf, 2, span.start);
-        otlp::fixed64(buf, 3, span.end);
-        otlp::fixed64(buf, 4, self.count);
-        otlp::double(buf, 5, self.sum);
+    pub(super) fn write(&self, buf: &mut Buffer, shape: &Shape, span: Span) {
+        buf.fixed64(2, span.start);
+        buf.fixed64(3, span.end);
+        buf.fixed64(4, self.count);
+        buf.double(5, self.sum);
         match &self.buckets {
             Buckets::Explicit(counts) => {
-                let words = |buf: &mut Vec<u8>, words: &mut dyn Iterator<Item = u64>| {
-                    words.for_each(|word| buf.extend_from_slice(&word.to_le_bytes()));
+                let words = |buf: &mut Buffer, words: &mut dyn Iterator<Item = u64>| {
+                    words.for_each(|word| buf.put(&word.to_le_bytes()));
                 };
-                otlp::message(buf, 6, |buf| words(buf, &mut counts.iter().copied()));
-                otlp::message(buf, 7, |buf| words(buf, &mut shape.bounds.iter().map(|bound| bound.to_bits())));
+                buf.message(6, |buf| words(buf, &mut counts.iter().copied()));
+                buf.message(7, |buf| words(buf, &mut shape.bounds.iter().map(|bound| bound.to_bits())));
                 self.exemplars.write(buf, 8);
-                otlp::double(buf, 11, self.min);
-                otlp::double(buf, 12, self.max);
+                buf.double(11, self.min);
+                buf.double(12, self.max);
             }
             Buckets::Exponential(buckets) => {
                 buckets.write(buf);
                 self.exemplars.write(buf, 11);
-                otlp::double(buf, 12, self.min);
-                otlp::double(buf, 13, self.max);
+                buf.double(12, self.min);
+                buf.double(13, self.max);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! that no route took, no host is told.
 
 use crate::attributes::{Kind, Request, Response};
-use crate::otlp::{self, Value};
+use crate::otlp::{Buffer, Value, key};
 
 /// What decides on the series.
 #[derive(Debug, Clone, Copy)]
@@ -20,35 +20,28 @@ pub struct Subject<'a> {
 }
 
 /// Writes the attributes of a finished exchange, each as field `field`.
-pub(super) fn write(buf: &mut Vec<u8>, field: u32, subject: &Subject<'_>) {
+pub(super) fn write(buf: &mut Buffer, field: u32, subject: &Subject<'_>) {
     let Subject { kind, request, response, cluster } = subject;
     of_request(buf, field, request);
-    let mut text = |key: &str, value: &str| {
-        if !value.is_empty() {
-            otlp::attribute(buf, field, key, Value::Text(value));
-        }
-    };
-    text("http.route", request.route.as_deref().unwrap_or_default());
-    text("network.protocol.version", response.protocol_version());
-    text("error.type", response.failure(*kind).as_deref().unwrap_or_default());
-    if response.code != 0 {
-        otlp::attribute(buf, field, "http.response.status_code", Value::Int(response.code.into()));
-    }
+    buf.text(field, key!("http.route"), request.route.as_deref().unwrap_or_default());
+    buf.text(field, key!("network.protocol.version"), response.protocol_version());
+    buf.text(field, key!("error.type"), response.failure(*kind).as_deref().unwrap_or_default());
+    buf.int(field, key!("http.response.status_code"), (response.code != 0).then_some(response.code.into()));
     if let (Kind::Client, Some(cluster)) = (kind, cluster) {
         let (host, port) = destination(cluster, request);
         if !host.is_empty() {
-            otlp::attribute(buf, field, "server.address", Value::Text(host));
-            otlp::attribute(buf, field, "server.port", Value::Int(port.into()));
+            buf.text(field, key!("server.address"), host);
+            buf.attribute(field, key!("server.port"), Value::Int(port.into()));
         }
     }
 }
 
 /// Writes what is known of a request when it begins.
-pub(super) fn of_request(buf: &mut Vec<u8>, field: u32, request: &Request) {
+pub(super) fn of_request(buf: &mut Buffer, field: u32, request: &Request) {
     let method = request.known_method().unwrap_or("_OTHER");
-    otlp::attribute(buf, field, "http.request.method", Value::Text(method));
+    buf.text(field, key!("http.request.method"), method);
     if let scheme @ ("http" | "https") = request.scheme.as_str() {
-        otlp::attribute(buf, field, "url.scheme", Value::Text(scheme));
+        buf.text(field, key!("url.scheme"), scheme);
     }
 }
 

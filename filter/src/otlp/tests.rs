@@ -32,29 +32,38 @@ fn parent() -> Parent {
 }
 
 fn resource() -> Vec<u8> {
-    let mut resource = Vec::new();
-    attribute(&mut resource, 1, "service.name", Value::Text("shop"));
-    resource
+    let mut resource = Buffer::default();
+    resource.text(1, key!("service.name"), "shop");
+    resource.into_vec()
 }
 
 fn body() -> crate::config::body::Body {
     crate::config::body::Body::parse(crate::config::DEFAULT_BODY).unwrap()
 }
 
-fn shared(kind: Kind, request: &Request, response: &Response) -> Vec<u8> {
-    attributes::encode(crate::config::Semconv::Stable, kind, request, response)
+/// A span and its log of one exchange, as they are encoded: one after the other, with the attributes that they share.
+fn encode(exchange: &Exchange<'_>) -> [Vec<u8>; 2] {
+    let Exchange { kind, request, response, .. } = *exchange;
+    let mut buf = Buffer::default();
+    attributes::write(&mut buf, span::ATTRIBUTES, crate::config::Semconv::Stable, kind, request, response);
+    let shared = buf.len();
+    span::write(&mut buf, exchange);
+    let span = buf.as_slice().to_vec();
+    buf.truncate(shared);
+    buf.renumber(log::ATTRIBUTES);
+    log::write(&mut buf, exchange, &body());
+    [span, buf.into_vec()]
 }
 
 /// Encodes one exchange as a trace export and a log export, and decodes both.
 fn round_trip(exchange: &Exchange<'_>) -> (ExportTraceServiceRequest, ExportLogsServiceRequest) {
-    let mut spans = Vec::new();
-    record(&mut spans, |buf| span::write(buf, exchange));
-    let mut logs = Vec::new();
-    record(&mut logs, |buf| log::write(buf, exchange, &body()));
-    (
-        ExportTraceServiceRequest::decode(&export_request(&resource(), &spans)[..]).unwrap(),
-        ExportLogsServiceRequest::decode(&export_request(&resource(), &logs)[..]).unwrap(),
-    )
+    let [spans, logs] = encode(exchange).map(|record| {
+        let mut records = Vec::new();
+        append_record(&mut records, &record);
+        assert_eq!(records.len(), record_len(record.len()));
+        export_request(&resource(), &records)
+    });
+    (ExportTraceServiceRequest::decode(&spans[..]).unwrap(), ExportLogsServiceRequest::decode(&logs[..]).unwrap())
 }
 
 #[test]
@@ -63,7 +72,6 @@ fn a_span_and_its_log_decode_field_by_field() {
     let request = Request { method: "GET".into(), path: "/a?b=c".into(), ..Request::default() };
     let response = Response { code: 503, response_size: Some(7), ..Response::default() };
     let (traces, logs) = round_trip(&Exchange {
-        attributes: &shared(Kind::Client, &request, &response),
         context: &context,
         parent: Some(&parent),
         link: None,
@@ -115,7 +123,6 @@ fn a_root_span_has_no_parent_and_a_good_one_no_status() {
     let request = Request { method: "GET".into(), ..Request::default() };
     let response = Response { code: 200, ..Response::default() };
     let (traces, _) = round_trip(&Exchange {
-        attributes: &shared(Kind::Server, &request, &response),
         context: &context,
         parent: None,
         link: None,
@@ -141,7 +148,6 @@ fn severity_follows_the_outcome() {
     for (code, grpc_status, severity) in rows {
         let response = Response { code, grpc_status, ..Response::default() };
         let (_, logs) = round_trip(&Exchange {
-            attributes: &shared(Kind::Server, &Request::default(), &response),
             context: &context,
             parent: None,
             link: None,
@@ -200,12 +206,11 @@ proptest::proptest! {
         let (context, parent) = (context(), parent());
         let kind = if client { Kind::Client } else { Kind::Server };
         let exchange = Exchange {
-            attributes: &shared(kind, &request, &response),
             context: &context,
             parent: Some(&parent),
             link: None,
-        kept: None,
-        tracestate: "a=1",
+            kept: None,
+            tracestate: "a=1",
             kind,
             start: times.0,
             end: times.1,
@@ -214,8 +219,9 @@ proptest::proptest! {
         };
         let (mut spans, mut logs) = (Vec::new(), Vec::new());
         for _ in 0..records {
-            record(&mut spans, |buf| span::write(buf, &exchange));
-            record(&mut logs, |buf| log::write(buf, &exchange, &body()));
+            let [span, log] = encode(&exchange);
+            append_record(&mut spans, &span);
+            append_record(&mut logs, &log);
         }
         let spans = export_request(&resource(), &spans);
         let logs = export_request(&resource(), &logs);
@@ -232,22 +238,36 @@ proptest::proptest! {
 #[test]
 fn lengths_of_every_size_are_written_as_a_decoder_reads_them() {
     for len in [0, 1, 126, 127, 128, 129, 16_382, 16_383, 16_384, 2_097_151, 2_097_152] {
-        let mut buf = vec![0xaa; 3];
-        message(&mut buf, 4, |buf| buf.resize(buf.len() + len, b'x'));
+        let content = vec![b'x'; len];
+        let mut buf = Buffer::default();
+        buf.put(&[0xaa; 3]);
+        buf.message(4, |buf| buf.put(&content));
         let mut want = vec![0xaa; 3];
-        prost::encoding::bytes::encode(4, &vec![b'x'; len], &mut want);
-        assert!(buf == want, "{len} bytes");
-        let mut renumber = Vec::new();
-        renumbered(&mut renumber, 9, &want[3..]);
+        prost::encoding::bytes::encode(4, &content, &mut want);
+        assert!(buf.as_slice() == want, "{len} bytes");
+        let mut renumbered = Buffer::default();
+        renumbered.put(&want[3..]);
+        renumbered.bytes(1, b"another");
+        renumbered.renumber(9);
         let mut want = Vec::new();
-        prost::encoding::bytes::encode(9, &vec![b'x'; len], &mut want);
-        assert!(renumber == want, "{len} bytes");
+        prost::encoding::bytes::encode(9, &content, &mut want);
+        prost::encoding::bytes::encode(9, &b"another".to_vec(), &mut want);
+        assert!(renumbered.as_slice() == want, "{len} bytes");
+        for field in [9, 16] {
+            let text = "x".repeat(len);
+            let (mut short, mut long) = (Buffer::default(), Buffer::default());
+            short.text(field, key!("a.name"), &text);
+            if len > 0 {
+                long.attribute(field, Key::of(&Key::encode("a.name")), Value::Text(&text));
+            }
+            assert!(short.as_slice() == long.as_slice(), "{len} bytes in field {field}");
+        }
     }
     for value in [0, 1, 127, 128, 1 << 14, (1 << 35) - 1, 1 << 63, u64::MAX] {
-        let mut buf = Vec::new();
-        number(&mut buf, value);
+        let mut buf = Buffer::default();
+        buf.number(value);
         let mut want = Vec::new();
         prost::encoding::encode_varint(value, &mut want);
-        assert_eq!((&buf, number_len(value)), (&want, want.len()), "{value}");
+        assert_eq!((buf.as_slice(), number_len(value)), (&want[..], want.len()), "{value}");
     }
 }
