@@ -25,21 +25,12 @@ use crate::{attributes, log, span};
 /// An exchange under way.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The root context that it belongs to.
+    /// The root context whose configuration it began with.
     pub root: u32,
-    state: State,
+    /// To be recorded, maybe; `None` where it is not ours to look at.
+    open: Option<Box<Open>>,
     /// Where it is counted as under way: the number of the exporter, and its meter's own.
     counted: Option<(u32, usize)>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Its headers have not been shown yet.
-    Fresh,
-    /// To be recorded, maybe.
-    Open(Box<Open>),
-    /// Not ours to look at.
-    Ignored,
 }
 
 #[derive(Debug)]
@@ -71,20 +62,15 @@ pub struct Scene<'a, H> {
 // === impl Exchange ===
 
 impl Exchange {
-    /// An exchange of which nothing is known yet.
-    pub fn new(root: u32) -> Self {
-        Self { root, state: State::Fresh, counted: None }
-    }
-
     /// The request's headers are there, and may be changed; where it `ends` with them it has no body.
-    pub fn on_request_headers<H: Host>(&mut self, settings: &Settings, scene: &mut Scene<'_, H>, ends: bool) {
+    pub fn begin<H: Host>(root: u32, settings: &Settings, scene: &mut Scene<'_, H>, ends: bool) -> Option<Self> {
         let Some(headers) = scene.host.headers(MapKind::RequestHeaders) else {
             scene.stats.count(Counter::HostErrors);
-            return;
+            return None;
         };
         let start = scene.host.now();
-        let (mut state, changes) = open(settings, scene, &headers, start);
-        if let State::Open(open) = &mut state {
+        let (mut open, changes) = open(settings, scene, &headers, start);
+        if let Some(open) = &mut open {
             open.body_size = ends.then_some(0);
         }
         for change in changes {
@@ -97,12 +83,20 @@ impl Exchange {
                 scene.stats.count(Counter::HostErrors);
             }
         }
-        self.state = state;
+        Some(Self { root, open, counted: None })
+    }
+
+    /// An exchange that is over, and whose headers were never shown.
+    pub fn late<H: Host>(root: u32, settings: &Settings, scene: &mut Scene<'_, H>) -> Self {
+        scene.stats.count(Counter::ExchangesLogOnly);
+        let headers = scene.host.headers(MapKind::RequestHeaders).unwrap_or_default();
+        let start = scene.host.integer("request\0time").unwrap_or_else(|| scene.host.now());
+        Self { root, open: open(settings, scene, &headers, start).0, counted: None }
     }
 
     /// Counts it as under way, if it is looked at.
     pub fn enter(&mut self, id: u32, exporter: Option<&mut Exporter>) {
-        if let (State::Open(open), Some(meter)) = (&self.state, exporter.and_then(Exporter::meter)) {
+        if let (Some(open), Some(meter)) = (&self.open, exporter.and_then(Exporter::meter)) {
             let kind = open.kind.unwrap_or(Kind::Server);
             self.counted = Some((id, meter.enter(kind, &open.request, open.start)));
         }
@@ -118,20 +112,8 @@ impl Exchange {
     }
 
     /// The exchange is over; answers whether a batch is full.
-    pub fn on_log<H: Host>(&mut self, settings: &Settings, scene: &mut Scene<'_, H>, exporter: &mut Exporter) -> bool {
-        let mut open = match std::mem::replace(&mut self.state, State::Ignored) {
-            State::Ignored => return false,
-            State::Open(open) => open,
-            State::Fresh => {
-                scene.stats.count(Counter::ExchangesLogOnly);
-                let headers = scene.host.headers(MapKind::RequestHeaders).unwrap_or_default();
-                let start = scene.host.integer("request\0time").unwrap_or_else(|| scene.host.now());
-                match open(settings, scene, &headers, start).0 {
-                    State::Open(open) => open,
-                    _ => return false,
-                }
-            }
-        };
+    pub fn end<H: Host>(self, settings: &Settings, scene: &mut Scene<'_, H>, exporter: &mut Exporter) -> bool {
+        let Some(mut open) = self.open else { return false };
         let kind = open.kind.unwrap_or_else(|| settings.kind(scene.host));
         let mut response = outcome(scene.host, open.request.grpc);
         let end = scene.host.now().max(open.start);
@@ -222,7 +204,12 @@ impl Exchange {
 }
 
 /// Reads the context, begins our span, and says what to change in the headers.
-fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Headers, start: u64) -> (State, Vec<Change>) {
+fn open<H: Host>(
+    settings: &Settings,
+    scene: &mut Scene<'_, H>,
+    headers: &Headers,
+    start: u64,
+) -> (Option<Box<Open>>, Vec<Change>) {
     let (mut fields, mut carrier) = (Fields::default(), Carrier::default());
     for (name, value) in headers.iter() {
         if !fields.see(name, value) {
@@ -231,7 +218,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
     }
     if let Some(counter) = settings.ignores(&fields) {
         scene.stats.count(counter);
-        return (State::Ignored, Vec::new());
+        return (None, Vec::new());
     }
     let known_kind = settings.early_kind(scene.host);
     let kind = known_kind.unwrap_or(Kind::Server);
@@ -270,7 +257,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
     }
     let changes = propagators.inject(&carrier, &found, &context, fields.authority);
     if !settings.may_tell(&context) {
-        return (State::Ignored, changes);
+        return (None, changes);
     }
     // Of one that is measured only little need be kept.
     let recorded = settings.may_record(&context);
@@ -285,7 +272,7 @@ fn open<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, headers: &Header
         request: settings.capture(headers, request, recorded, scene.stats),
         body_size: None,
     };
-    (State::Open(Box::new(open)), changes)
+    (Some(Box::new(open)), changes)
 }
 
 /// The key in Envoy's filter state, behind `wasm.`.

@@ -268,7 +268,7 @@ impl Exporter {
         let exporter = &self.target.exporter;
         let message = otlp::export_request(&self.target.resource, &payload.records);
         let request = Request::new(message, exporter.protocol, &mut self.encoding, means.host);
-        match request.call(signal, exporter, means.host) {
+        match request.call(root, signal, exporter, means.host) {
             Ok(token) => {
                 means.stats.count(Counter::ExportsStarted);
                 let is_compressed = request.is_compressed;
@@ -407,23 +407,10 @@ impl Exporter {
         self.in_flight.iter().any(|call| call.root == root)
     }
 
-    /// Gives up the calls of a root context that Envoy has cancelled by deleting it.
-    pub fn abandon(&mut self, root: u32, stats: &mut Stats) {
-        self.in_flight.retain(|call| {
-            if call.root == root {
-                stats.count(Counter::ExportsFailed);
-                stats.add(call.signal.ledger().shutdown, u64::from(call.payload.items));
-            }
-            call.root != root
-        });
-    }
-
     /// Gives up everything, measurements too: nobody is left to send it.
     pub fn close<H: Host>(mut self, means: &mut Means<'_, H>) {
         self.collect(means, Effort::Drain);
-        for root in self.in_flight.iter().map(|call| call.root).collect::<Vec<_>>() {
-            self.abandon(root, means.stats);
-        }
+        means.stats.add(Counter::ExportsFailed, self.in_flight.len() as u64);
         for signal in Signal::ALL {
             means.stats.add(signal.ledger().shutdown, self.waiting(signal));
         }

@@ -27,6 +27,7 @@ pub struct Plugin<H> {
     ids: Generator,
     stats: Stats,
     roots: Table<Root>,
+    serving: Serving,
     exchanges: Table<Exchange>,
     exporters: Table<Exporter>,
     next_exporter: u32,
@@ -36,12 +37,23 @@ pub struct Plugin<H> {
 }
 
 /// A root context: one pluginConfig at work.
-#[derive(Default)]
 struct Root {
-    /// `None` where the filter is off: not configured, or not well.
+    /// `None` where the filter is off.
     settings: Option<Settings>,
+    /// What Envoy's configuration calls the filter, and its root id.
+    names: [Vec<u8>; 2],
     /// Envoy wants to be rid of it, and waits until we are done.
     draining: bool,
+}
+
+/// Which root context serves an exchange. Envoy would tell, in a callback for each of them; but nearly always there is one,
+/// or an older one of the same names that is on its way out.
+#[derive(Clone, Copy)]
+enum Serving {
+    Nobody,
+    One(u32),
+    /// The newest that has the names which Envoy tells when asked.
+    ByName,
 }
 
 // === impl Plugin ===
@@ -61,22 +73,12 @@ impl<H: Host> Plugin<H> {
             ids: Generator::seeded(seed),
             stats: Stats::default(),
             roots: Table::for_about(4),
+            serving: Serving::Nobody,
             exchanges: Table::for_about(256),
             exporters: Table::for_about(1),
             next_exporter: 0,
             beaten,
             scratch: Buffer::default(),
-        }
-    }
-
-    /// A root context where `parent` is 0, else an exchange.
-    pub fn on_context_create(&mut self, id: u32, parent: u32) {
-        if parent == 0 {
-            self.roots.insert(id, Root::default());
-        } else if self.exchanges.len() < MAX_LIVE_EXCHANGES {
-            self.exchanges.insert(id, Exchange::new(parent));
-        } else {
-            self.stats.count(Counter::ExchangesOverLimit);
         }
     }
 
@@ -109,16 +111,49 @@ impl<H: Host> Plugin<H> {
                 None
             }
         };
-        match self.roots.get_mut(&id) {
-            Some(root) => root.settings = settings,
-            None => drop(self.roots.insert(id, Root { settings, draining: false })),
-        }
+        let names = self.names();
+        self.roots.insert(id, Root { settings, names, draining: false });
+        self.choose();
         self.publish();
+    }
+
+    /// What Envoy calls the filter whose callback this is.
+    fn names(&self) -> [Vec<u8>; 2] {
+        ["plugin_name", "plugin_root_id"].map(|name| self.host.property(name).unwrap_or_default())
+    }
+
+    /// Finds out anew who serves.
+    fn choose(&mut self) {
+        self.serving = match self.newest(|_| true) {
+            None => Serving::Nobody,
+            Some((id, newest)) => {
+                let is_alone = self.newest(|root| root.names != newest.names).is_none();
+                if is_alone { Serving::One(id) } else { Serving::ByName }
+            }
+        };
+    }
+
+    /// The root context that serves the exchange whose callback this is.
+    fn serving(&self) -> Option<u32> {
+        match self.serving {
+            Serving::Nobody => None,
+            Serving::One(id) => Some(id),
+            Serving::ByName => {
+                let names = self.names();
+                self.newest(|root| root.names == names).map(|(id, _)| id)
+            }
+        }
+    }
+
+    /// Envoy counts ids up, and takes the newest configuration for new connections.
+    fn newest(&self, is_one: impl Fn(&Root) -> bool) -> Option<(u32, &Root)> {
+        let live = self.roots.iter().filter(|(_, root)| !root.draining && is_one(root));
+        live.max_by_key(|(id, _)| **id).map(|(id, root)| (*id, root))
     }
 
     /// Whether no worker of this process has said the same of the same configuration last.
     fn is_news(&mut self, verdict: &str, json: &[u8]) -> bool {
-        let name = self.host.property("plugin_name").unwrap_or_default();
+        let [name, _] = self.names();
         let key = format!("otelmesh.config.{}", String::from_utf8_lossy(&name));
         let said = format!("{verdict} {:08x}", hash::of(0, json));
         if self.host.shared(&key).as_deref() == Some(said.as_bytes()) {
@@ -152,7 +187,7 @@ impl<H: Host> Plugin<H> {
     /// Time to look whether something has waited for long enough.
     pub fn on_tick(&mut self, id: u32) {
         // A root context on its way out begins no more calls, which would only keep it.
-        if !self.roots.get(&id).is_some_and(|root| root.draining) {
+        if self.roots.get(&id).is_some_and(|root| !root.draining) {
             let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
             for exporter in self.exporters.values_mut() {
                 exporter.pump(&mut means, id, Effort::Usual);
@@ -178,28 +213,39 @@ impl<H: Host> Plugin<H> {
 
     /// A request's headers are there, and, where it `ends` with them, all of it.
     pub fn on_request_headers(&mut self, id: u32, ends: bool) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
+        let Some(root) = self.serving() else { return };
+        let Some(settings) = self.roots.get(&root).and_then(|root| root.settings.as_ref()) else { return };
         let Self { host, stats, ids, scratch, .. } = self;
+        if self.exchanges.len() >= MAX_LIVE_EXCHANGES {
+            stats.count(Counter::ExchangesOverLimit);
+            return;
+        }
         let mut scene = Scene { host, stats, ids, scratch };
-        exchange.on_request_headers(settings, &mut scene, ends);
+        let Some(mut exchange) = Exchange::begin(root, settings, &mut scene, ends) else { return };
         if settings.config.metrics.active_requests {
             exchange.enter(settings.exporter, self.exporters.get_mut(&settings.exporter));
         }
+        self.exchanges.insert(id, exchange);
     }
 
-    /// An exchange is over.
+    /// An exchange is over. Envoy logs it before it is done with it.
     pub fn on_log(&mut self, id: u32) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        exchange.leave(&mut self.exporters);
-        let Some(settings) = self.roots.get(&exchange.root).and_then(|root| root.settings.as_ref()) else { return };
+        let mut exchange = self.exchanges.remove(&id);
+        if let Some(exchange) = &mut exchange {
+            exchange.leave(&mut self.exporters);
+        }
+        // The configuration that it began with may be gone.
+        let is_live = |root: &u32| self.roots.get(root).is_some_and(|root| !root.draining);
+        let began = exchange.as_ref().map(|exchange| exchange.root).filter(is_live);
+        let Some(root) = began.or_else(|| self.serving()) else { return };
+        let Some(settings) = self.roots.get(&root).and_then(|root| root.settings.as_ref()) else { return };
         let Some(exporter) = self.exporters.get_mut(&settings.exporter) else { return };
         let Self { host, stats, ids, scratch, .. } = self;
         let mut scene = Scene { host, stats, ids, scratch };
-        if exchange.on_log(settings, &mut scene, exporter) {
-            // Envoy makes a call from a stream on behalf of its root context, so it outlives the stream.
+        let exchange = exchange.unwrap_or_else(|| Exchange::late(root, settings, &mut scene));
+        if exchange.end(settings, &mut scene, exporter) {
             let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
-            exporter.pump(&mut means, exchange.root, Effort::Usual);
+            exporter.pump(&mut means, root, Effort::Usual);
         }
     }
 
@@ -233,16 +279,25 @@ impl<H: Host> Plugin<H> {
             && !self.exporters.values().any(|exporter| exporter.is_calling(root))
         {
             self.host.done(root);
+            self.forget(root);
         }
     }
 
     /// Envoy wants to be rid of a context; answers whether it may go at once.
     pub fn on_done(&mut self, id: u32) -> bool {
-        let Some(root) = self.roots.get_mut(&id) else { return true };
+        let Some(root) = self.roots.get_mut(&id) else {
+            // An exchange, which may never have been logged.
+            if let Some(mut exchange) = self.exchanges.remove(&id) {
+                exchange.leave(&mut self.exporters);
+            }
+            return true;
+        };
         root.draining = true;
-        if self.roots.values().all(|root| root.draining) {
+        self.choose();
+        if let Serving::Nobody = self.serving {
             // With its last root context Envoy destroys the VM, whatever is answered here, and cancels its calls; nothing
             // that is counted later would be seen.
+            self.roots.remove(&id);
             self.close(|_| true);
             return true;
         }
@@ -256,21 +311,15 @@ impl<H: Host> Plugin<H> {
             calling |= exporter.is_calling(id);
         }
         self.publish();
+        if !calling {
+            self.forget(id);
+        }
         !calling
     }
 
-    /// A context is gone.
-    pub fn on_delete(&mut self, id: u32) {
-        if let Some(mut exchange) = self.exchanges.remove(&id) {
-            exchange.leave(&mut self.exporters);
-            return;
-        }
-        if self.roots.remove(&id).is_none() {
-            return;
-        }
-        for exporter in self.exporters.values_mut() {
-            exporter.abandon(id, &mut self.stats);
-        }
+    /// A root context is gone, and with it exporters that no other one has.
+    fn forget(&mut self, id: u32) {
+        self.roots.remove(&id);
         let used: Vec<u32> = self.roots.values().filter_map(|r| r.settings.as_ref()).map(|s| s.exporter).collect();
         self.close(|exporter| !used.contains(&exporter));
     }

@@ -118,7 +118,7 @@ counters! {
     ExchangesExcluded = "otelmesh_exchanges_excluded",
     /// Exchanges left alone because they are telemetry exports themselves.
     ExchangesOwnExport = "otelmesh_exchanges_own_export",
-    /// Exchanges left alone because too many were open at once.
+    /// Exchanges whose trace was not carried on because too many were open at once; they are recorded as they end.
     ExchangesOverLimit = "otelmesh_exchanges_over_limit",
     /// Configurations that were refused; the filter then does nothing.
     ConfigRejected = "otelmesh_config_rejected",

@@ -42,15 +42,13 @@ pub fn reply(data: &[u8]) -> i64 {
     let config = CONFIGS[usize::from(input.byte() % 3)];
     let host = Hostile::new(config.as_bytes().to_vec());
     let mut plugin = Plugin::new(host.clone());
-    plugin.on_context_create(1, 0);
     plugin.on_configure(1);
     let mut id = 2;
     while !input.is_empty() {
         for _ in 0..1 + input.byte() % 8 {
-            plugin.on_context_create(id, 1);
             plugin.on_request_headers(id, id & 1 == 0);
             plugin.on_log(id);
-            plugin.on_delete(id);
+            plugin.on_done(id);
             id += 1;
         }
         host.advance(u64::from(input.byte()) * 1_000_000_000);
@@ -75,39 +73,31 @@ pub fn exchange(data: &[u8]) -> i64 {
     let host = Hostile::new(Vec::new());
     host.turn(input.text());
     let mut plugin = Plugin::new(host.clone());
-    plugin.on_context_create(1, 0);
     plugin.on_configure(1);
     while !input.is_empty() {
         // Few ids, so that they meet again.
         let (step, id, other) = (input.byte(), u32::from(input.byte() % 8), u32::from(input.byte() % 4));
-        match step % 11 {
-            0 => plugin.on_context_create(id, other),
-            1 => {
+        match step % 8 {
+            0 => {
                 let at = usize::from(input.byte());
                 host.set_config(CONFIGS.get(at).map_or_else(|| input.text(), |text| text.as_bytes().to_vec()));
-                plugin.on_context_create(id, 0);
                 plugin.on_configure(id);
             }
-            2 | 3 => {
+            1 | 2 => {
                 host.set_request(input.headers(), input.headers());
                 plugin.on_request_headers(id, id & 1 == 0);
             }
-            4 => plugin.on_log(id),
+            3 => plugin.on_log(id),
+            4 => drop(plugin.on_done(id)),
             5 => {
-                plugin.on_done(id);
-                plugin.on_delete(id);
-            }
-            6 => {
                 host.advance(u64::from(input.byte()) * 50_000_000);
                 plugin.on_tick(id);
             }
-            7 => {
+            6 => {
                 host.set_reply(input.headers(), input.headers(), input.text());
                 let token = host.take_calls().pop().unwrap_or(id);
                 plugin.on_call_response(token, other, u32::from(input.byte()), u32::from(input.byte()));
             }
-            8 => drop(plugin.on_done(id)),
-            9 => plugin.on_delete(id),
             // What the host answers from here on.
             _ => host.turn(input.text()),
         }

@@ -208,7 +208,10 @@ impl Host for Envoy {
         unsafe { proxy_set_tick_period_milliseconds(ms) };
     }
 
-    fn call(&mut self, call: &Call<'_>) -> Result<u32, Status> {
+    fn call(&mut self, root: u32, call: &Call<'_>) -> Result<u32, Status> {
+        // Of a callback for an exchange it would be the exchange's own. It holds until the callback returns.
+        // SAFETY: a plain number; the host refuses an id that it does not know.
+        ok(unsafe { proxy_set_effective_context(root) })?;
         let headers = Headers::to_wire(call.headers);
         let no_trailers = Headers::to_wire(&[]);
         let mut token = 0;
@@ -317,11 +320,6 @@ extern "C" fn proxy_on_memory_allocate(len: usize) -> *mut u8 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
-    with((), |plugin| plugin.on_context_create(id, parent));
-}
-
-#[unsafe(no_mangle)]
 extern "C" fn proxy_on_vm_start(_id: u32, _config_len: u32) -> u32 {
     1
 }
@@ -365,9 +363,4 @@ extern "C" fn proxy_on_log(id: u32) {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(id: u32) -> u32 {
     with(1, |plugin| u32::from(plugin.on_done(id)))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_delete(id: u32) {
-    with((), |plugin| plugin.on_delete(id));
 }

@@ -63,10 +63,15 @@ impl World {
 
     fn root(&mut self, config: &str) -> u32 {
         let id = self.id();
-        self.plugin.on_context_create(id, 0);
         self.host().config = config.as_bytes().to_vec();
         self.during(Phase::Configure, |plugin| plugin.on_configure(id));
         id
+    }
+
+    /// A root context of a filter with a name of its own, whose exchanges follow.
+    fn named(&mut self, name: &str, config: &str) -> u32 {
+        self.host().set_property(&["plugin_name"], name.as_bytes());
+        self.root(config)
     }
 
     fn tick(&mut self) {
@@ -77,7 +82,6 @@ impl World {
     /// An exchange from its headers on, which stays open.
     fn begin(&mut self, headers: &[(&str, &str)]) -> u32 {
         let id = self.id();
-        self.plugin.on_context_create(id, ROOT);
         let owned = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()));
         self.host().request_headers = owned.collect();
         self.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
@@ -93,7 +97,6 @@ impl World {
         }
         self.during(Phase::Log, |plugin| plugin.on_log(id));
         assert!(self.plugin.on_done(id));
-        self.plugin.on_delete(id);
     }
 
     fn exchange(&mut self, headers: &[(&str, &str)], code: u16) {

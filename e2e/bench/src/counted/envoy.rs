@@ -228,7 +228,10 @@ fn writes(linker: &mut Linker<Envoy>) -> wasmtime::Result<()> {
             NOT_FOUND
         },
     )?;
-    linker.func_wrap("env", "proxy_set_effective_context", |_: u32| OK)?;
+    linker.func_wrap("env", "proxy_set_effective_context", |mut c: Here<'_>, _: u32| {
+        c.data_mut().crossed("proxy_set_effective_context");
+        OK
+    })?;
     linker.func_wrap("env", "proxy_done", || OK)?;
     Ok(())
 }

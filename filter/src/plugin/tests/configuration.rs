@@ -164,14 +164,11 @@ fn nothing_means_the_defaults_and_the_defaults_survive_the_wire() {
 #[test]
 fn root_contexts_that_send_to_the_same_place_share_a_batch() {
     let mut world = World::new("");
-    let same = world.root(r#"{"sampling":{"ratio":1}}"#);
-    let other = world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
-    for root in [ROOT, same, other] {
-        let id = world.id();
-        world.plugin.on_context_create(id, root);
-        world.host().request_headers = vec![(":method".into(), b"GET".to_vec())];
-        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
-        world.end(id, 200);
+    world.named("same", r#"{"sampling":{"ratio":1}}"#);
+    world.named("other", r#"{"exporter":{"cluster":"elsewhere"}}"#);
+    for name in ["", "same", "other"] {
+        world.host().set_property(&["plugin_name"], name.as_bytes());
+        world.exchange(&[(":method", "GET")], 200);
     }
     world.tick();
     let mut calls: Vec<_> = (0..4).map(|_| world.reply(Some(200), b"")).collect();
@@ -187,7 +184,6 @@ fn a_change_of_configuration_keeps_what_waits() {
     world.exchange(&[], 200);
     let newer = world.root(r#"{"sampling":{"ratio":0.5}}"#);
     assert!(world.plugin.on_done(ROOT), "nothing is under way, so the old one may go");
-    world.plugin.on_delete(ROOT);
     assert!(world.host().calls.is_empty(), "the new one sends it in its own time");
     world.host().time += SECOND;
     world.plugin.on_tick(newer);
@@ -198,10 +194,58 @@ fn a_change_of_configuration_keeps_what_waits() {
 }
 
 #[test]
+fn an_exchange_is_served_by_the_newest_of_its_name() {
+    let ratio = |ratio: u8| format!(r#"{{"sampling":{{"ratio":{ratio}}},"logs":{{"enabled":false}}}}"#);
+    let mut world = World::new(&ratio(0));
+    let spans = |world: &mut World| {
+        world.exchange(&[(":method", "GET")], 200);
+        world.plugin.publish();
+        world.stat("spans_recorded")
+    };
+    assert_eq!(spans(&mut world), 0);
+    let newer = world.root(&ratio(1));
+    assert_eq!(spans(&mut world), 1, "connections of the older one may stay open for long");
+    let other = world.named("other", &ratio(0));
+    assert_eq!(spans(&mut world), 1, "the other's exchanges are the other's");
+    world.host().set_property(&["plugin_name"], b"");
+    assert_eq!(spans(&mut world), 2, "and ours are ours");
+    world.host().set_property(&["plugin_root_id"], b"another");
+    assert_eq!(spans(&mut world), 2, "of nobody who is known");
+    world.host().set_property(&["plugin_root_id"], b"");
+    let off = world.root("rubbish");
+    assert_eq!(spans(&mut world), 2, "off is a configuration, too");
+    world.plugin.on_done(off);
+    assert_eq!(spans(&mut world), 3, "it was taken back");
+    for root in [newer, other] {
+        world.plugin.on_done(root);
+    }
+    assert_eq!(spans(&mut world), 3, "the first one is left");
+    world.balance();
+}
+
+#[test]
+fn an_exchange_outlives_the_configuration_that_it_began_with() {
+    let mut world = World::new("");
+    let id = world.begin(&[(":method", "GET")]);
+    let newer = world.root(r#"{"sampling":{"ratio":0.5},"batch":{"maxExportBatchSize":1}}"#);
+    let began = world.begin(&[(":method", "GET")]);
+    world.plugin.on_done(ROOT);
+    world.end(id, 200);
+    world.root("");
+    world.plugin.on_done(newer);
+    world.end(began, 200);
+    world.tick();
+    assert_eq!(world.stat("logs_recorded"), 2);
+    assert_eq!(world.stat("exchanges_log_only"), 0);
+    let calls = &world.host().calls;
+    assert!(calls.iter().all(|call| call.root != ROOT), "nothing is sent on behalf of one that is gone");
+}
+
+#[test]
 fn the_last_root_context_of_a_receiver_sends_everything_before_it_goes() {
     let mut world = World::new("");
-    world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
     world.exchange(&[], 200);
+    world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
     assert!(!world.plugin.on_done(ROOT), "it asks for time");
     assert_eq!(world.host().calls.len(), 3);
     for _ in 0..3 {
@@ -209,7 +253,6 @@ fn the_last_root_context_of_a_receiver_sends_everything_before_it_goes() {
         world.reply(Some(200), b"");
     }
     assert_eq!(world.host().done, [ROOT], "and says when it is done");
-    world.plugin.on_delete(ROOT);
     world.balance();
     assert_eq!(["spans_exported", "logs_exported", "data_points_exported"].map(|stat| world.stat(stat)), [1; 3]);
     assert_eq!(world.plugin.exporters.values().count(), 1, "the other's");
@@ -217,24 +260,16 @@ fn the_last_root_context_of_a_receiver_sends_everything_before_it_goes() {
 
 #[test]
 fn what_cannot_leave_at_the_end_is_counted() {
-    // Why it cannot leave, how many calls were begun, by what it is counted.
-    type End = fn(&mut World);
-    let rows: [(End, usize, &str, &str); 3] = [
-        (|world| world.host().refuse_calls = Some(Status::INTERNAL_FAILURE), 0, "export_failed", "no healthy host"),
-        (|_| {}, 3, "shutdown", "Envoy deletes the context while the calls are under way"),
-        (|world| world.host().refuse_calls = Some(Status(77)), 0, "export_failed", "a status that nobody knows"),
-    ];
-    for (end, calls, counter, reason) in rows {
+    let rows = [(Status::INTERNAL_FAILURE, "no healthy host"), (Status(77), "a status that nobody knows")];
+    for (status, reason) in rows {
         let mut world = World::new("");
-        world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
         world.exchange(&[], 200);
-        end(&mut world);
-        assert_eq!(world.plugin.on_done(ROOT), calls == 0, "{reason}");
-        assert_eq!(world.host().calls.len(), calls, "{reason}");
-        world.plugin.on_delete(ROOT);
+        world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
+        world.host().refuse_calls = Some(status);
+        assert!(world.plugin.on_done(ROOT), "{reason}");
         world.balance();
         for noun in ["spans", "logs", "data_points"] {
-            assert_eq!(world.stat(&format!("{noun}_dropped_{counter}")), 1, "{noun}: {reason}");
+            assert_eq!(world.stat(&format!("{noun}_dropped_export_failed")), 1, "{noun}: {reason}");
             assert_eq!(world.stat(&format!("{noun}_waiting")), 0, "{noun}: {reason}");
         }
     }
@@ -243,11 +278,11 @@ fn what_cannot_leave_at_the_end_is_counted() {
 #[test]
 fn what_is_held_when_the_vm_goes_is_counted_before_it_is_gone() {
     let mut world = World::new("");
-    let other = world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
     world.exchange(&[], 200);
     world.tick();
     let under_way = world.host().calls.len();
     world.exchange(&[], 200);
+    let other = world.root(r#"{"exporter":{"cluster":"elsewhere"}}"#);
     assert!(under_way > 0 && world.plugin.on_done(other), "nothing of the other's is held");
     assert!(world.plugin.on_done(ROOT), "there is no time to ask for");
     assert_eq!(world.host().calls.len(), under_way, "a call would be cancelled at once");
@@ -266,12 +301,11 @@ fn what_is_held_when_the_vm_goes_is_counted_before_it_is_gone() {
 #[test]
 fn a_root_context_on_its_way_out_waits_for_all_of_its_calls_and_begins_no_more() {
     let mut world = World::new(r#"{"batch":{"maxExportBatchSize":1},"logs":{"enabled":false}}"#);
-    let other = world.root(r#"{"exporter":{"cluster":"elsewhere"},"logs":{"enabled":false}}"#);
+    world.named("other", r#"{"exporter":{"cluster":"elsewhere"},"logs":{"enabled":false}}"#);
     // Both exporters are pumped by the first root context's tick.
-    let id = world.id();
-    world.plugin.on_context_create(id, other);
-    world.end(id, 200);
+    world.exchange(&[], 200);
     world.tick();
+    world.host().set_property(&["plugin_name"], b"");
     for _ in 0..4 {
         world.exchange(&[], 200);
     }
@@ -286,7 +320,6 @@ fn a_root_context_on_its_way_out_waits_for_all_of_its_calls_and_begins_no_more()
     assert!(world.host().done.is_empty());
     world.reply(Some(200), b"");
     assert_eq!(world.host().done, [ROOT]);
-    world.plugin.on_delete(ROOT);
     world.host().time += SECOND;
     world.plugin.on_tick(heir);
     while !world.host().calls.is_empty() {

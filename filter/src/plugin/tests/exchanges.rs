@@ -90,7 +90,6 @@ fn an_exchange_that_never_showed_its_headers_is_recorded_from_the_log_phase() {
     world.host().set_integer(&["request", "time"], 7);
     world.host().request_headers = vec![("traceparent".into(), TRACEPARENT.into()), (":method".into(), "GET".into())];
     let id = world.id();
-    world.plugin.on_context_create(id, ROOT);
     world.end(id, 403);
     world.tick();
     let span = &spans(&world.reply(Some(200), b""))[0];
@@ -133,7 +132,6 @@ fn hostile_headers_neither_panic_nor_grow_without_bound() {
     ];
     for row in rows {
         let id = world.id();
-        world.plugin.on_context_create(id, ROOT);
         world.host().request_headers = row.iter().map(|(n, v)| ((*n).to_owned(), v.to_vec())).collect();
         world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
         assert_eq!(world.header("traceparent").unwrap().len(), 55);
@@ -143,7 +141,6 @@ fn hostile_headers_neither_panic_nor_grow_without_bound() {
         let line = ("tracestate".to_owned(), b"a=1".to_vec());
         world.host().request_headers = vec![line; 5000];
         let id = world.id();
-        world.plugin.on_context_create(id, ROOT);
         world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
         world.end(id, 200);
     }
@@ -169,18 +166,12 @@ fn our_own_exports_are_left_alone() {
 }
 
 #[test]
-fn ids_that_nobody_announced_are_passed_over() {
-    let mut world = World::new("");
-    world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(99, false));
-    world.during(Phase::Log, |plugin| plugin.on_log(99));
+fn what_nobody_is_configured_for_is_passed_over() {
+    let mut world = World { plugin: Plugin::new(Fake::default()), next_id: ROOT };
+    world.exchange(&GET, 200);
+    assert_eq!(world.header("traceparent"), None);
     world.during(Phase::CallResponse, |plugin| plugin.on_call_response(99, 0, 0, 0));
-    assert!(world.plugin.on_done(99));
-    world.plugin.on_delete(99);
     world.plugin.on_tick(99);
-    let orphan = world.id();
-    world.plugin.on_context_create(orphan, 99);
-    world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(orphan, false));
-    world.end(orphan, 200);
     assert_eq!(world.stat("spans_recorded"), 0);
 }
 
@@ -202,8 +193,12 @@ fn open_exchanges_are_bounded_and_closed_ones_forgotten() {
     world.tick();
     assert_eq!(world.stat("exchanges_over_limit"), 1);
     assert_eq!(world.plugin.exchanges.len(), MAX_LIVE_EXCHANGES);
+    assert_eq!(world.header("traceparent"), None, "its trace goes on as it came");
+    world.end(world.next_id - 1, 200);
+    world.tick();
+    assert_eq!((world.stat("spans_recorded"), world.stat("exchanges_log_only")), (1, 1), "and it is recorded");
     for id in 2..world.next_id {
-        world.plugin.on_delete(id);
+        world.plugin.on_done(id);
     }
     assert!(world.plugin.exchanges.is_empty());
 }
@@ -388,7 +383,6 @@ fn a_request_that_ends_with_its_headers_is_not_asked_for_the_size_of_its_body() 
     world.host().set_integer(&["request", "size"], 7);
     for ends in [false, true] {
         let id = world.id();
-        world.plugin.on_context_create(id, ROOT);
         world.host().request_headers = vec![(":method".to_owned(), b"GET".to_vec())];
         world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, ends));
         world.end(id, 200);

@@ -102,14 +102,11 @@ fn a_clients_series_names_the_host_that_envoy_chose() {
 #[test]
 fn writers_are_told_apart_and_root_contexts_of_one_target_share_one() {
     let mut world = World::new(ONLY);
-    let same = world.root(ONLY);
-    let other = world.root(&ONLY.replace("{\"interval\"", "{\"maxSeries\":20,\"interval\""));
-    for root in [ROOT, same, other] {
-        let id = world.id();
-        world.plugin.on_context_create(id, root);
-        world.host().request_headers = vec![(":method".into(), b"GET".to_vec())];
-        world.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));
-        world.end(id, 200);
+    world.named("same", ONLY);
+    world.named("other", &ONLY.replace("{\"interval\"", "{\"maxSeries\":20,\"interval\""));
+    for name in ["", "same", "other"] {
+        world.host().set_property(&["plugin_name"], name.as_bytes());
+        world.exchange(&[(":method", "GET")], 200);
     }
     let told: Vec<_> = (0..2)
         .map(|_| {
@@ -158,7 +155,7 @@ fn exchanges_under_way_come_and_go_however_they_end() {
     let open: Vec<_> = (0..3).map(|_| world.begin(&[(":method", "GET")])).collect();
     assert_eq!(active(&mut world), [Some(Value::AsInt(3))]);
     world.end(open[0], 200);
-    world.plugin.on_delete(open[1]);
+    world.plugin.on_done(open[1]);
     assert_eq!(active(&mut world), [Some(Value::AsInt(1))], "one was logged, one just went");
     world.end(open[2], 0);
     assert_eq!(active(&mut world), [Some(Value::AsInt(0))]);
