@@ -203,7 +203,7 @@ impl Meter {
     fn slot(&self, kind: Kind, key: &[u8]) -> Option<u32> {
         let hash = hash::of(index(kind) as u32, key);
         let slots = (0..PROBES).map(|probe| hash.wrapping_add(probe));
-        let is_ours = |series: &Series| series.kind == kind && series.attributes == key;
+        let is_ours = |series: &Series| series.kind == kind && hash::is_same(&series.attributes, key);
         let slot = slots.map(|slot| (slot, self.series.get(&slot))).find(|(_, found)| found.is_none_or(is_ours));
         slot.filter(|(_, found)| found.is_some() || self.series.len() < self.max_series).map(|(slot, _)| slot)
     }

@@ -61,9 +61,8 @@ impl Sampler {
                 if keeps { Decision::Sample } else { Decision::Drop }
             }
         };
-        let now = state.format();
-        let changed = now != member.unwrap_or("");
-        Verdict { decision, tracestate: changed.then(|| tracestate::with_member(list, OTEL_KEY, &now)) }
+        let tracestate = state.is_changed().then(|| tracestate::with_member(list, OTEL_KEY, &state.format()));
+        Verdict { decision, tracestate }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct OtelState<'a> {
     threshold: Option<Threshold>,
     explicit: Option<Randomness>,
     others: Vec<&'a str>,
+    /// Whether it says something else than what came.
+    changed: bool,
 }
 
 // === impl Threshold ===
@@ -89,13 +91,18 @@ impl<'a> OtelState<'a> {
     /// Takes a member's value apart; an empty one has no parts.
     pub fn parse(value: &'a str) -> Self {
         let mut state = Self::default();
+        let mut parts = 0usize;
         for part in value.split(';').filter(|part| !part.is_empty()) {
+            parts = parts.saturating_add(1);
             match part.split_once(':') {
-                Some(("th", hex)) => state.threshold = Threshold::parse(hex),
+                Some(("th", hex)) => state.set_threshold(Threshold::parse(hex)),
                 Some(("rv", hex)) => state.explicit = randomness(hex),
                 _ => state.others.push(part),
             }
         }
+        // What a part says once, and well, stays as it came.
+        let said = [state.threshold.is_some(), state.explicit.is_some()].into_iter().filter(|is_said| *is_said).count();
+        state.changed = said.saturating_add(state.others.len()) != parts;
         state
     }
 
@@ -106,7 +113,13 @@ impl<'a> OtelState<'a> {
 
     /// Sets or erases the threshold.
     pub fn set_threshold(&mut self, threshold: Option<Threshold>) {
+        self.changed |= self.threshold != threshold;
         self.threshold = threshold;
+    }
+
+    /// Whether the member's value is not what came any more.
+    pub fn is_changed(&self) -> bool {
+        self.changed
     }
 
     /// The explicit randomness, or else that of the trace id.
