@@ -50,7 +50,8 @@ mod tests {
         let bytes: Vec<u8> = (0..40).collect();
         for len in 0..=bytes.len() {
             let one = &bytes[..len];
-            assert!(is_same(one, &one.to_vec()));
+            let copy = one.to_vec();
+            assert!(is_same(one, &copy));
             for at in 0..len {
                 let mut other = one.to_vec();
                 other[at] ^= 0x80;
