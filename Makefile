@@ -12,8 +12,8 @@ FUZZ_SECONDS ?= 60
 WASM_OPT := -Oz --converge --strip-debug --strip-producers --enable-exception-handling --enable-bulk-memory --enable-multivalue --enable-mutable-globals --enable-nontrapping-float-to-int \
 	--enable-reference-types --enable-sign-ext
 LINK := -p otelmesh-filter --lib --crate-type cdylib --target wasm32-wasip1 --profile wasm
-# Functions are inlined where they stay small: 10 % more instructions an exchange, a third less of a module, and in V8 some
-# 20 MiB and 50 ms less to compile it.
+# Functions are inlined where they stay small: 10 % more instructions an exchange, a third less of a module, and some 20 MiB
+# less of memory for what V8 compiles of it.
 INLINE := -Cllvm-args=-inline-threshold=40
 # Makes of a module that rustc linked one for Envoy. The guard comes first: wasm-opt would put the trap that it looks for
 # in the place of its calls.

@@ -103,7 +103,7 @@ pub fn of_module(bytes: u64) -> Budget {
     }
 }
 
-/// The budget of memory over many exchanges: pages of the module's memory after a while, and after all of them.
+/// The budget of memory over many exchanges: pages of the module's memory before and after.
 pub fn of_flatness(exchanges: u32, (before, after): (u64, u64)) -> Budget {
     Budget {
         name: format!("pages of 64 KiB that {exchanges} exchanges add"),

@@ -21,6 +21,11 @@ pub enum Watcher {
     Nobody,
     /// A Wasm filter with our callbacks that does nothing in them.
     Empty,
+    /// One that asks of Envoy what ours has to ask, and does nothing with it: what no code of ours can make cheaper.
+    Crossings {
+        /// Of an exchange that leaves a span and a log, or of one that leaves nothing.
+        recorded: bool,
+    },
     /// Envoy's OpenTelemetry tracer, and its OTLP access log.
     Native {
         /// Part of the requests that are traced.
@@ -65,7 +70,7 @@ pub struct Rung {
 const COLLECTOR: &str = "otel-collector";
 
 /// Everything that is compared.
-pub const WATCHERS: [Watcher; 13] = {
+pub const WATCHERS: [Watcher; 15] = {
     const fn native(ratio: f64, logs: bool) -> Watcher {
         Watcher::Native { ratio, logs }
     }
@@ -75,6 +80,8 @@ pub const WATCHERS: [Watcher; 13] = {
     [
         Watcher::Nobody,
         Watcher::Empty,
+        Watcher::Crossings { recorded: false },
+        Watcher::Crossings { recorded: true },
         native(0.0, false),
         native(0.1, false),
         native(1.0, false),
@@ -106,6 +113,8 @@ impl Watcher {
         match self {
             Self::Nobody => "no filter".to_owned(),
             Self::Empty => "empty filter".to_owned(),
+            Self::Crossings { recorded: false } => "crossings of 0 % of spans".to_owned(),
+            Self::Crossings { recorded: true } => "crossings of 100 % of spans, logs".to_owned(),
             Self::Native { ratio, logs: false } => format!("native, {} of spans", percent(ratio)),
             Self::Native { ratio, logs: true } => format!("native, {} of spans, logs", percent(ratio)),
             Self::Otelmesh { ratio, logs, metrics } => {
@@ -129,6 +138,7 @@ impl Watcher {
         match self {
             Self::Nobody => {}
             Self::Empty => insert(filter(&modules.empty, &json!({}))),
+            Self::Crossings { recorded } => insert(filter(&modules.crossings[usize::from(recorded)], &json!({}))),
             Self::Otelmesh { ratio, logs, metrics } => {
                 let config = json!({
                     "exporter": {"cluster": COLLECTOR},
@@ -195,33 +205,91 @@ pub struct Modules {
     pub otelmesh: PathBuf,
     /// See [`Watcher::Empty`].
     pub empty: PathBuf,
+    /// See [`Watcher::Crossings`]: of what is not recorded, and of what is.
+    pub crossings: [PathBuf; 2],
 }
 
-/// A module with the filter's callbacks and nothing in them.
-const EMPTY: &str = r#"(module
-    (memory (export "memory") 1)
+/// What the filter asks of Envoy, inbound, for an exchange that it records; asked in this order.
+pub const PROPERTIES: [&str; 7] = [
+    "xds\\00listener_direction",
+    "response\\00code",
+    "response\\00flags",
+    "request\\00protocol",
+    "response\\00size",
+    "source\\00address",
+    "connection\\00uri_san_peer_certificate",
+];
+/// Where what Envoy answers goes, and the module's memory behind it.
+const ANSWERS: u32 = 4096;
+
+/// A module with the filter's callbacks, which run instructions.
+fn module(on_request_headers: &str, on_log: &str, data: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+    (import "env" "proxy_get_header_map_pairs" (func $headers (param i32 i32 i32) (result i32)))
+    (import "env" "proxy_get_current_time_nanoseconds" (func $now (param i32) (result i32)))
+    (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_get_property" (func $property (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 2)
+    {data}
     (func (export "_initialize"))
     (func (export "proxy_abi_version_0_2_1"))
-    (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 0)
+    (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const {ANSWERS})
     (func (export "proxy_on_vm_start") (param i32 i32) (result i32) i32.const 1)
     (func (export "proxy_on_configure") (param i32 i32) (result i32) i32.const 1)
-    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) i32.const 0)
-    (func (export "proxy_on_log") (param i32))
-    (func (export "proxy_on_done") (param i32) (result i32) i32.const 1))"#;
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) {on_request_headers} i32.const 0)
+    (func (export "proxy_on_log") (param i32) {on_log})
+    (func (export "proxy_on_done") (param i32) (result i32) i32.const 1))"#
+    );
+    wat::parse_str(text).expect("a module")
+}
+
+/// See [`Watcher::Crossings`].
+fn crossings(recorded: bool) -> Vec<u8> {
+    let header = "traceparent00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
+    let mut data = format!(r#"(data (i32.const 64) "{header}")"#);
+    let now = "(drop (call $now (i32.const 8)))";
+    let name = "traceparent".len();
+    let write = format!(
+        "(drop (call $headers (i32.const 0) (i32.const 0) (i32.const 4))) {now}
+         (drop (call $replace (i32.const 0) (i32.const 64) (i32.const {name}) (i32.const {}) (i32.const {})))",
+        64 + name,
+        header.len() - name,
+    );
+    let mut ask = String::new();
+    for (n, property) in PROPERTIES.iter().enumerate().filter(|_| recorded) {
+        let at = 256 + 64 * n;
+        data += &format!(r#"(data (i32.const {at}) "{property}")"#);
+        // A NUL is one byte and not three.
+        let len = property.len() - 2;
+        ask += &format!("(drop (call $property (i32.const {at}) (i32.const {len}) (i32.const 0) (i32.const 4)))");
+    }
+    if recorded {
+        ask += now;
+    }
+    module(&write, &ask, &data)
+}
 
 // === impl Modules ===
 
 impl Modules {
-    /// The filter, wherever it is found, and an empty module in `folder`.
+    /// The filter, wherever it is found, and modules to compare it with in `folder`.
     ///
     /// # Panics
     /// There is no filter, or the folder cannot be written.
     pub fn find(folder: &Path) -> Self {
         let otelmesh = otelmesh::wasm::find(None).unwrap_or_else(|error| panic!("{error:#}"));
         let otelmesh = fs::canonicalize(otelmesh).expect("it was found");
-        let empty = folder.join("empty.wasm");
-        fs::write(&empty, wat::parse_str(EMPTY).expect("a module")).expect("the directory can be written");
-        Self { otelmesh, empty }
+        let write = |name: &str, module: Vec<u8>| {
+            let path = folder.join(name);
+            fs::write(&path, module).expect("the directory can be written");
+            path
+        };
+        Self {
+            otelmesh,
+            empty: write("empty.wasm", module("", "", "")),
+            crossings: [false, true].map(|recorded| write(&format!("crossings-{recorded}.wasm"), crossings(recorded))),
+        }
     }
 }
 

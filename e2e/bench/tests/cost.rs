@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use otelmesh_bench::counted::{Compiled, Cost, situations};
+use otelmesh_bench::rung::PROPERTIES;
 use serde::{Deserialize, Serialize};
 
 /// How far a figure may be off before it has to be changed, in the same commit as what changed it.
@@ -24,6 +25,8 @@ fn an_exchange_costs_what_is_committed() {
         println!("{name:<34} {cost}");
         assert_eq!(cost.pages.0, cost.pages.1, "{name}: memory grows");
     }
+    // What the bench asks of Envoy where it stands for the filter.
+    assert_eq!(costs["all spans and logs"].crossings["proxy_get_property"], PROPERTIES.len() as f64);
     let now: BTreeMap<_, _> = costs.iter().map(|(name, cost)| (name.clone(), figures(cost))).collect();
     if std::env::var_os("OTELMESH_UPDATE").is_some() {
         std::fs::write(&file, serde_json::to_string_pretty(&now).unwrap() + "\n").unwrap();

@@ -65,12 +65,15 @@ async fn main() {
     println!("{} budgets: {missed} missed, {unclear} too noisy to tell", budgets.len());
 }
 
-/// Pages of the module's memory after a hundredth of the exchanges, and after all.
+/// Exchanges after which the module's memory has its size: batches are full, and every table is.
+const SETTLED: u32 = 100_000;
+
+/// Pages of the module's memory before so many exchanges, and after them.
 fn flatness(exchanges: u32) -> (u64, u64) {
     let module = Compiled::new(Path::new("target/otelmesh-unguarded.wasm"));
     let mut counted = Counted::new(&module, &situation("all signals"));
-    counted.exchanges(exchanges / 100);
+    counted.exchanges(SETTLED);
     let before = counted.pages();
-    counted.exchanges(exchanges - exchanges / 100);
+    counted.exchanges(exchanges);
     (before, counted.pages())
 }
