@@ -27,11 +27,12 @@ const ENV: [&str; 17] = [
 /// What every Envoy since 2020 has of WASI; one function more and older proxies refuse the module.
 const WASI: [&str; 5] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit", "random_get"];
 /// Every callback costs a crossing, so those without a use are not offered.
-const EXPORTS: [&str; 11] = [
+const EXPORTS: [&str; 12] = [
     "_initialize",
     "memory",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
+    "proxy_on_context_create",
     "proxy_on_done",
     "proxy_on_http_call_response",
     "proxy_on_log",

@@ -25,8 +25,6 @@ use crate::{attributes, log, span};
 /// An exchange under way.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The root context whose configuration it began with.
-    pub root: u32,
     /// To be recorded, maybe; `None` where it is not ours to look at.
     open: Option<Box<Open>>,
     /// Where it is counted as under way: the number of the exporter, and its meter's own.
@@ -63,7 +61,7 @@ pub struct Scene<'a, H> {
 
 impl Exchange {
     /// The request's headers are there, and may be changed; where it `ends` with them it has no body.
-    pub fn begin<H: Host>(root: u32, settings: &Settings, scene: &mut Scene<'_, H>, ends: bool) -> Option<Self> {
+    pub fn begin<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>, ends: bool) -> Option<Self> {
         let Some(headers) = scene.host.headers(MapKind::RequestHeaders) else {
             scene.stats.count(Counter::HostErrors);
             return None;
@@ -83,15 +81,15 @@ impl Exchange {
                 scene.stats.count(Counter::HostErrors);
             }
         }
-        Some(Self { root, open, counted: None })
+        Some(Self { open, counted: None })
     }
 
     /// An exchange that is over, and whose headers were never shown.
-    pub fn late<H: Host>(root: u32, settings: &Settings, scene: &mut Scene<'_, H>) -> Self {
+    pub fn late<H: Host>(settings: &Settings, scene: &mut Scene<'_, H>) -> Self {
         scene.stats.count(Counter::ExchangesLogOnly);
         let headers = scene.host.headers(MapKind::RequestHeaders).unwrap_or_default();
         let start = scene.host.integer("request\0time").unwrap_or_else(|| scene.host.now());
-        Self { root, open: open(settings, scene, &headers, start).0, counted: None }
+        Self { open: open(settings, scene, &headers, start).0, counted: None }
     }
 
     /// Counts it as under way, if it is looked at.

@@ -268,7 +268,7 @@ impl Exporter {
         let exporter = &self.target.exporter;
         let message = otlp::export_request(&self.target.resource, &payload.records);
         let request = Request::new(message, exporter.protocol, &mut self.encoding, means.host);
-        match request.call(root, signal, exporter, means.host) {
+        match request.call(signal, exporter, means.host) {
             Ok(token) => {
                 means.stats.count(Counter::ExportsStarted);
                 let is_compressed = request.is_compressed;

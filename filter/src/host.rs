@@ -117,8 +117,8 @@ pub trait Host {
     fn increment_metric(&mut self, id: u32, by: i64) -> Result<(), Status>;
     /// Asks for `on_tick` of the current root context.
     fn set_tick_period(&mut self, ms: u32);
-    /// Sends a request on behalf of the root context `root`; the answer names the token of its reply.
-    fn call(&mut self, root: u32, call: &Call<'_>) -> Result<u32, Status>;
+    /// Sends a request on behalf of the current root context; the answer names the token of its reply.
+    fn call(&mut self, call: &Call<'_>) -> Result<u32, Status>;
     /// Compresses bytes into zlib's format, where Envoy offers that.
     fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>>;
     /// Tells Envoy that the root context `id`, which asked for time in `on_done`, is done.

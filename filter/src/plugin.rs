@@ -27,7 +27,8 @@ pub struct Plugin<H> {
     ids: Generator,
     stats: Stats,
     roots: Table<Root>,
-    serving: Serving,
+    /// Root contexts of exchanges that began while there were several.
+    parents: Table<u32>,
     exchanges: Table<Exchange>,
     exporters: Table<Exporter>,
     next_exporter: u32,
@@ -40,20 +41,8 @@ pub struct Plugin<H> {
 struct Root {
     /// `None` where the filter is off.
     settings: Option<Settings>,
-    /// What Envoy's configuration calls the filter, and its root id.
-    names: [Vec<u8>; 2],
     /// Envoy wants to be rid of it, and waits until we are done.
     draining: bool,
-}
-
-/// Which root context serves an exchange. Envoy would tell, in a callback for each of them; but nearly always there is one,
-/// or an older one of the same names that is on its way out.
-#[derive(Clone, Copy)]
-enum Serving {
-    Nobody,
-    One(u32),
-    /// The newest that has the names which Envoy tells when asked.
-    ByName,
 }
 
 // === impl Plugin ===
@@ -73,13 +62,27 @@ impl<H: Host> Plugin<H> {
             ids: Generator::seeded(seed),
             stats: Stats::default(),
             roots: Table::for_about(4),
-            serving: Serving::Nobody,
+            parents: Table::for_about(16),
             exchanges: Table::for_about(256),
             exporters: Table::for_about(1),
             next_exporter: 0,
             beaten,
             scratch: Buffer::default(),
         }
+    }
+
+    /// A root context where `parent` is 0, else an exchange. Nearly always there is one root context, which is the parent of
+    /// all of them; another one is on its way out, or belongs to another filter.
+    pub fn on_context_create(&mut self, id: u32, parent: u32) {
+        if parent != 0 && self.roots.len() > 1 && self.parents.len() < MAX_LIVE_EXCHANGES {
+            self.parents.insert(id, parent);
+        }
+    }
+
+    /// The root context of an exchange. Of one that began when there was one alone, it is the oldest: Envoy counts ids up,
+    /// and keeps it for as long as the exchange is there.
+    fn root_of(&self, id: u32) -> Option<u32> {
+        self.parents.get(&id).copied().or_else(|| self.roots.iter().map(|(id, _)| *id).min())
     }
 
     /// Reads the pluginConfig of a root context. Never refuses one: see [`Config::parse`].
@@ -111,49 +114,13 @@ impl<H: Host> Plugin<H> {
                 None
             }
         };
-        let names = self.names();
-        self.roots.insert(id, Root { settings, names, draining: false });
-        self.choose();
+        self.roots.insert(id, Root { settings, draining: false });
         self.publish();
-    }
-
-    /// What Envoy calls the filter whose callback this is.
-    fn names(&self) -> [Vec<u8>; 2] {
-        ["plugin_name", "plugin_root_id"].map(|name| self.host.property(name).unwrap_or_default())
-    }
-
-    /// Finds out anew who serves.
-    fn choose(&mut self) {
-        self.serving = match self.newest(|_| true) {
-            None => Serving::Nobody,
-            Some((id, newest)) => {
-                let is_alone = self.newest(|root| root.names != newest.names).is_none();
-                if is_alone { Serving::One(id) } else { Serving::ByName }
-            }
-        };
-    }
-
-    /// The root context that serves the exchange whose callback this is.
-    fn serving(&self) -> Option<u32> {
-        match self.serving {
-            Serving::Nobody => None,
-            Serving::One(id) => Some(id),
-            Serving::ByName => {
-                let names = self.names();
-                self.newest(|root| root.names == names).map(|(id, _)| id)
-            }
-        }
-    }
-
-    /// Envoy counts ids up, and takes the newest configuration for new connections.
-    fn newest(&self, is_one: impl Fn(&Root) -> bool) -> Option<(u32, &Root)> {
-        let live = self.roots.iter().filter(|(_, root)| !root.draining && is_one(root));
-        live.max_by_key(|(id, _)| **id).map(|(id, root)| (*id, root))
     }
 
     /// Whether no worker of this process has said the same of the same configuration last.
     fn is_news(&mut self, verdict: &str, json: &[u8]) -> bool {
-        let [name, _] = self.names();
+        let name = self.host.property("plugin_name").unwrap_or_default();
         let key = format!("otelmesh.config.{}", String::from_utf8_lossy(&name));
         let said = format!("{verdict} {:08x}", hash::of(0, json));
         if self.host.shared(&key).as_deref() == Some(said.as_bytes()) {
@@ -213,7 +180,7 @@ impl<H: Host> Plugin<H> {
 
     /// A request's headers are there, and, where it `ends` with them, all of it.
     pub fn on_request_headers(&mut self, id: u32, ends: bool) {
-        let Some(root) = self.serving() else { return };
+        let Some(root) = self.root_of(id) else { return };
         let Some(settings) = self.roots.get(&root).and_then(|root| root.settings.as_ref()) else { return };
         let Self { host, stats, ids, scratch, .. } = self;
         if self.exchanges.len() >= MAX_LIVE_EXCHANGES {
@@ -221,7 +188,7 @@ impl<H: Host> Plugin<H> {
             return;
         }
         let mut scene = Scene { host, stats, ids, scratch };
-        let Some(mut exchange) = Exchange::begin(root, settings, &mut scene, ends) else { return };
+        let Some(mut exchange) = Exchange::begin(settings, &mut scene, ends) else { return };
         if settings.config.metrics.active_requests {
             exchange.enter(settings.exporter, self.exporters.get_mut(&settings.exporter));
         }
@@ -234,16 +201,15 @@ impl<H: Host> Plugin<H> {
         if let Some(exchange) = &mut exchange {
             exchange.leave(&mut self.exporters);
         }
-        // The configuration that it began with may be gone.
-        let is_live = |root: &u32| self.roots.get(root).is_some_and(|root| !root.draining);
-        let began = exchange.as_ref().map(|exchange| exchange.root).filter(is_live);
-        let Some(root) = began.or_else(|| self.serving()) else { return };
+        let Some(root) = self.root_of(id) else { return };
+        self.parents.remove(&id);
         let Some(settings) = self.roots.get(&root).and_then(|root| root.settings.as_ref()) else { return };
         let Some(exporter) = self.exporters.get_mut(&settings.exporter) else { return };
         let Self { host, stats, ids, scratch, .. } = self;
         let mut scene = Scene { host, stats, ids, scratch };
-        let exchange = exchange.unwrap_or_else(|| Exchange::late(root, settings, &mut scene));
+        let exchange = exchange.unwrap_or_else(|| Exchange::late(settings, &mut scene));
         if exchange.end(settings, &mut scene, exporter) {
+            // Envoy makes a call from a stream on behalf of its root context, so it outlives the stream.
             let mut means = means(&mut self.host, &mut self.stats, &mut self.ids);
             exporter.pump(&mut means, root, Effort::Usual);
         }
@@ -287,14 +253,14 @@ impl<H: Host> Plugin<H> {
     pub fn on_done(&mut self, id: u32) -> bool {
         let Some(root) = self.roots.get_mut(&id) else {
             // An exchange, which may never have been logged.
+            self.parents.remove(&id);
             if let Some(mut exchange) = self.exchanges.remove(&id) {
                 exchange.leave(&mut self.exporters);
             }
             return true;
         };
         root.draining = true;
-        self.choose();
-        if let Serving::Nobody = self.serving {
+        if self.roots.values().all(|root| root.draining) {
             // With its last root context Envoy destroys the VM, whatever is answered here, and cancels its calls; nothing
             // that is counted later would be seen.
             self.roots.remove(&id);

@@ -194,6 +194,7 @@ impl Counted {
         let memory = instance.get_memory(&mut store, "memory").expect("the module has a memory");
         let mut counted = Self { store, instance, memory, next: ROOT + 1 };
         counted.call("_initialize", ());
+        counted.call("proxy_on_context_create", (ROOT, 0u32));
         let _: u32 = counted.ask("proxy_on_vm_start", (ROOT, 0u32));
         let len = counted.store.data().config.len() as u32;
         let taken: u32 = counted.ask("proxy_on_configure", (ROOT, len));
@@ -210,6 +211,7 @@ impl Counted {
             let id = self.next;
             // As Envoy does, but for the ids that would be the root context's.
             self.next = self.next.checked_add(1).unwrap_or(ROOT + 1);
+            self.call("proxy_on_context_create", (id, ROOT));
             let action: u32 = self.ask("proxy_on_request_headers", (id, 0u32, 1u32));
             assert_eq!(action, 0, "the request goes on");
             self.store.data_mut().time += PAUSE;

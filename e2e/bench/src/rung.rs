@@ -237,6 +237,7 @@ fn module(on_request_headers: &str, on_log: &str, data: &str) -> Vec<u8> {
     (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const {ANSWERS})
     (func (export "proxy_on_vm_start") (param i32 i32) (result i32) i32.const 1)
     (func (export "proxy_on_configure") (param i32 i32) (result i32) i32.const 1)
+    (func (export "proxy_on_context_create") (param i32 i32))
     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) {on_request_headers} i32.const 0)
     (func (export "proxy_on_log") (param i32) {on_log})
     (func (export "proxy_on_done") (param i32) (result i32) i32.const 1))"#

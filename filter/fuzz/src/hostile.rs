@@ -180,10 +180,6 @@ impl Host for Hostile {
     fn property(&self, path: &str) -> Option<Vec<u8>> {
         let last = path.rsplit('\0').next();
         let number = matches!(last, Some("code" | "duration" | "time" | "flags" | "listener_direction"));
-        // Exchanges find their root context by these, so few are wrong.
-        if path.starts_with("plugin_") && self.roll() < 250 {
-            return None;
-        }
         match self.roll() {
             0..100 => None,
             100..180 if number => Some(u64::from(self.roll()).wrapping_mul(0x0101_0101).to_le_bytes().to_vec()),
@@ -230,7 +226,7 @@ impl Host for Hostile {
         assert!(ms > 0, "a period of none ends the ticks");
     }
 
-    fn call(&mut self, _root: u32, call: &Call<'_>) -> Result<u32, Status> {
+    fn call(&mut self, call: &Call<'_>) -> Result<u32, Status> {
         assert!(call.timeout_ms > 0, "a call without an end");
         self.status()?;
         let mut state = self.0.borrow_mut();

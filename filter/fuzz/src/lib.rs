@@ -46,6 +46,7 @@ pub fn reply(data: &[u8]) -> i64 {
     let mut id = 2;
     while !input.is_empty() {
         for _ in 0..1 + input.byte() % 8 {
+            plugin.on_context_create(id, 1);
             plugin.on_request_headers(id, id & 1 == 0);
             plugin.on_log(id);
             plugin.on_done(id);
@@ -77,7 +78,7 @@ pub fn exchange(data: &[u8]) -> i64 {
     while !input.is_empty() {
         // Few ids, so that they meet again.
         let (step, id, other) = (input.byte(), u32::from(input.byte() % 8), u32::from(input.byte() % 4));
-        match step % 8 {
+        match step % 9 {
             0 => {
                 let at = usize::from(input.byte());
                 host.set_config(CONFIGS.get(at).map_or_else(|| input.text(), |text| text.as_bytes().to_vec()));
@@ -98,6 +99,7 @@ pub fn exchange(data: &[u8]) -> i64 {
                 let token = host.take_calls().pop().unwrap_or(id);
                 plugin.on_call_response(token, other, u32::from(input.byte()), u32::from(input.byte()));
             }
+            7 => plugin.on_context_create(id, other),
             // What the host answers from here on.
             _ => host.turn(input.text()),
         }

@@ -65,13 +65,7 @@ impl Request {
     }
 
     /// Hands it to Envoy.
-    pub(super) fn call(
-        &self,
-        root: u32,
-        signal: Signal,
-        exporter: &Exporter,
-        host: &mut impl Host,
-    ) -> Result<u32, Status> {
+    pub(super) fn call(&self, signal: Signal, exporter: &Exporter, host: &mut impl Host) -> Result<u32, Status> {
         let is_grpc = exporter.protocol == Protocol::Grpc;
         let timeout = format!("{}m", exporter.timeout.0);
         let mut headers = vec![
@@ -90,7 +84,7 @@ impl Request {
             headers.push((if is_grpc { "grpc-encoding" } else { "content-encoding" }, "gzip"));
         }
         let Exporter { cluster, timeout, .. } = exporter;
-        host.call(root, &Call { cluster, headers: &headers, body: &self.body, timeout_ms: timeout.0 })
+        host.call(&Call { cluster, headers: &headers, body: &self.body, timeout_ms: timeout.0 })
     }
 }
 

@@ -208,10 +208,7 @@ impl Host for Envoy {
         unsafe { proxy_set_tick_period_milliseconds(ms) };
     }
 
-    fn call(&mut self, root: u32, call: &Call<'_>) -> Result<u32, Status> {
-        // Of a callback for an exchange it would be the exchange's own. It holds until the callback returns.
-        // SAFETY: a plain number; the host refuses an id that it does not know.
-        ok(unsafe { proxy_set_effective_context(root) })?;
+    fn call(&mut self, call: &Call<'_>) -> Result<u32, Status> {
         let headers = Headers::to_wire(call.headers);
         let no_trailers = Headers::to_wire(&[]);
         let mut token = 0;
@@ -317,6 +314,11 @@ extern "C" fn proxy_abi_version_0_2_1() {}
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(len: usize) -> *mut u8 {
     Box::into_raw(Box::<[u8]>::new_uninit_slice(len)).cast()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
+    with((), |plugin| plugin.on_context_create(id, parent));
 }
 
 #[unsafe(no_mangle)]

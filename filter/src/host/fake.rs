@@ -27,7 +27,6 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) token: u32,
-    pub(crate) root: u32,
     pub(crate) cluster: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -170,7 +169,7 @@ impl Host for Fake {
         let readable = match root {
             "response" | "upstream" => self.phase == Phase::Log,
             "request" | "source" | "connection" => matches!(self.phase, Phase::Log | Phase::RequestHeaders),
-            "xds" | "plugin_name" | "plugin_root_id" => true,
+            "xds" | "plugin_name" => true,
             _ => false,
         };
         self.require(readable, || path.replace('\0', ".")).then(|| self.properties.get(path).cloned()).flatten()
@@ -224,7 +223,7 @@ impl Host for Fake {
         self.tick_ms = ms;
     }
 
-    fn call(&mut self, root: u32, call: &Call<'_>) -> Result<u32, Status> {
+    fn call(&mut self, call: &Call<'_>) -> Result<u32, Status> {
         let has = |name| call.headers.iter().any(|(n, v)| *n == name && !v.is_empty());
         let whole = [":method", ":path", ":authority"].into_iter().all(has);
         if !self.require(whole && call.timeout_ms > 0 && !call.cluster.is_empty(), || format!("call {call:?}")) {
@@ -236,7 +235,6 @@ impl Host for Fake {
         self.tokens += 1;
         self.calls.push(Made {
             token: self.tokens,
-            root,
             cluster: call.cluster.to_owned(),
             headers: call.headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             body: call.body.to_vec(),

@@ -28,6 +28,8 @@ const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-
 struct World {
     plugin: Plugin<Fake>,
     next_id: u32,
+    /// The root context of exchanges that begin.
+    parent: u32,
 }
 
 impl World {
@@ -37,7 +39,7 @@ impl World {
 
     /// In a proxy with this id.
     fn on(node: &str, config: &str) -> Self {
-        let mut world = Self { plugin: Plugin::new(Fake::default()), next_id: ROOT };
+        let mut world = Self { plugin: Plugin::new(Fake::default()), next_id: ROOT, parent: ROOT };
         world.host().time = SECOND;
         world.host().set_property(&["xds", "node", "id"], node.as_bytes());
         world.root(config);
@@ -63,15 +65,10 @@ impl World {
 
     fn root(&mut self, config: &str) -> u32 {
         let id = self.id();
+        self.plugin.on_context_create(id, 0);
         self.host().config = config.as_bytes().to_vec();
         self.during(Phase::Configure, |plugin| plugin.on_configure(id));
         id
-    }
-
-    /// A root context of a filter with a name of its own, whose exchanges follow.
-    fn named(&mut self, name: &str, config: &str) -> u32 {
-        self.host().set_property(&["plugin_name"], name.as_bytes());
-        self.root(config)
     }
 
     fn tick(&mut self) {
@@ -82,6 +79,7 @@ impl World {
     /// An exchange from its headers on, which stays open.
     fn begin(&mut self, headers: &[(&str, &str)]) -> u32 {
         let id = self.id();
+        self.plugin.on_context_create(id, self.parent);
         let owned = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec()));
         self.host().request_headers = owned.collect();
         self.during(Phase::RequestHeaders, |plugin| plugin.on_request_headers(id, false));

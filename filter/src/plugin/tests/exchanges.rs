@@ -167,7 +167,7 @@ fn our_own_exports_are_left_alone() {
 
 #[test]
 fn what_nobody_is_configured_for_is_passed_over() {
-    let mut world = World { plugin: Plugin::new(Fake::default()), next_id: ROOT };
+    let mut world = World { plugin: Plugin::new(Fake::default()), next_id: ROOT, parent: ROOT };
     world.exchange(&GET, 200);
     assert_eq!(world.header("traceparent"), None);
     world.during(Phase::CallResponse, |plugin| plugin.on_call_response(99, 0, 0, 0));

@@ -102,10 +102,10 @@ fn a_clients_series_names_the_host_that_envoy_chose() {
 #[test]
 fn writers_are_told_apart_and_root_contexts_of_one_target_share_one() {
     let mut world = World::new(ONLY);
-    world.named("same", ONLY);
-    world.named("other", &ONLY.replace("{\"interval\"", "{\"maxSeries\":20,\"interval\""));
-    for name in ["", "same", "other"] {
-        world.host().set_property(&["plugin_name"], name.as_bytes());
+    let same = world.root(ONLY);
+    let other = world.root(&ONLY.replace("{\"interval\"", "{\"maxSeries\":20,\"interval\""));
+    for root in [ROOT, same, other] {
+        world.parent = root;
         world.exchange(&[(":method", "GET")], 200);
     }
     let told: Vec<_> = (0..2)
