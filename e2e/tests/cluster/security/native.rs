@@ -1,9 +1,10 @@
 //! Envoy's own tracing and access logs, as `tracing.mode=native` sets them up.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use otelmesh::telemetry::{Log, Span};
-use otelmesh_e2e::mesh::{FRONTEND, HOPS, Mesh};
+use otelmesh_e2e::mesh::{HOPS, Mesh};
 use otelmesh_e2e::tools::run;
 use serde_json::{Value, json};
 
@@ -17,19 +18,25 @@ fn native_mode_traces_and_logs_with_attributes_and_the_traces_ids() {
         "provider": "native", "samplingPercentage": 100.0, "environment": "test", "accessLogs": true,
     }}}));
     run(mesh.otelmesh(&["install", "--yes", "-f"]).arg(values));
-    mesh.wait_until("Envoy's own spans and logs arrive", || {
-        mesh.requests("client", &["-n", "3", FRONTEND]);
-        let now = mesh.snapshot();
-        now.spans().len() >= HOPS && now.logs().len() >= HOPS
+    let spans_of = |end: &str| -> Vec<Span> {
+        let spans = mesh.snapshot().spans();
+        let is = |value: &Value| value.as_str().is_some_and(|url| url.ends_with(end));
+        spans.into_iter().filter(|span| span.attributes.values().any(is)).collect()
+    };
+    // Each proxy takes its tags from a second resource, later than its spans.
+    let probes = Cell::new(0);
+    mesh.wait_until("spans of one request have their tags on every hop, and logs arrive", || {
+        let probe = |n: u32| format!("/orders/probe-{n}-");
+        probes.set(probes.get() + 1);
+        mesh.requests("client", &["-n", "1", &format!("http://frontend.shop:8080{}", probe(probes.get()))]);
+        let is_tagged = |span: &Span| span.attributes.contains_key("deployment.environment.name");
+        let is_whole = |spans: Vec<Span>| spans.len() >= HOPS && spans.iter().all(is_tagged);
+        (1..=probes.get()).any(|n| is_whole(spans_of(&probe(n)))) && mesh.snapshot().logs().len() >= HOPS
     });
     // By a path of their own: what came before may have met the old configuration.
     let answers = mesh.requests("client", &["-n", "20", MARKED]);
     assert_eq!(answers.bad(), 0, "{answers:?}");
-    let marked = || -> Vec<Span> {
-        let spans = mesh.snapshot().spans();
-        let is = |value: &Value| value.as_str().is_some_and(|url| url.ends_with("/orders/marked"));
-        spans.into_iter().filter(|span| span.attributes.values().any(is)).collect()
-    };
+    let marked = || spans_of("/orders/marked");
     mesh.wait_until("20 traces", || marked().len() >= 20 * HOPS);
     let spans = marked();
     for span in &spans {
