@@ -293,7 +293,7 @@ impl<'a> Key<'a> {
         buf.into_vec()
     }
 
-    /// The same for names in this code; `N` is three more than the name has. See [`key!`].
+    /// The same for names in this code; `N` is three more than the name has. See `key!`.
     #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]
     pub const fn encode_const<const N: usize>(name: &str) -> [u8; N] {
         assert!(name.len() + 3 == N && name.len() < 0x80);
