@@ -42,11 +42,7 @@ impl TraceId {
 
     /// The id in lower-case hex.
     pub fn hex(&self) -> [u8; 32] {
-        let mut out = [0; 32];
-        for (place, part) in out.chunks_exact_mut(8).zip(self.0.chunks_exact(4)) {
-            place.copy_from_slice(&hex(part));
-        }
-        out
+        hex(&self.0)
     }
 
     /// Appends the id in lower-case hex.
@@ -91,11 +87,7 @@ impl SpanId {
 
     /// The id in lower-case hex.
     pub fn hex(&self) -> [u8; 16] {
-        let mut out = [0; 16];
-        for (place, part) in out.chunks_exact_mut(8).zip(self.0.chunks_exact(4)) {
-            place.copy_from_slice(&hex(part));
-        }
-        out
+        hex(&self.0)
     }
 
     /// Appends the id in lower-case hex.
@@ -141,7 +133,7 @@ impl Flags {
 
     /// Appends the flags as two lower-case hex digits.
     pub fn push_hex(self, text: &mut String) {
-        let [.., high, low] = hex(&[0, 0, 0, self.0]);
+        let [.., high, low] = four_in_hex(&[0, 0, 0, self.0]);
         push(text, &[high, low]);
     }
 
@@ -151,8 +143,17 @@ impl Flags {
     }
 }
 
+/// Bytes in lower-case hex: a multiple of four of them, and `DIGITS` twice as many.
+fn hex<const DIGITS: usize>(bytes: &[u8]) -> [u8; DIGITS] {
+    let mut out = [0; DIGITS];
+    for (place, part) in out.chunks_exact_mut(8).zip(bytes.chunks_exact(4)) {
+        place.copy_from_slice(&four_in_hex(part));
+    }
+    out
+}
+
 /// Four bytes in lower-case hex, all digits at once. Formatters would do it too, at forty times the instructions.
-fn hex(bytes: &[u8]) -> [u8; 8] {
+fn four_in_hex(bytes: &[u8]) -> [u8; 8] {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let mut nibbles = u64::from(u32::from_be_bytes(bytes.try_into().unwrap_or_default()));
     // Halves move apart until each nibble has a byte.
